@@ -1,0 +1,187 @@
+"""Recipes: every setting of a training, as frozen, validated data; and members: what one run trains.
+
+A recipe holds what stays the same over an ensemble (Table 1 of the paper and the choices that the paper leaves
+open); a member adds what Tables 2 and 3 vary: mixing, appearance backbone, basic augmentation, bag and seed.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+MIXES = ("mixup", "mixaugment")
+BAGS = 5  # weak learners, each on a bag of 20% of the training set (paper section 2.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of a training. Defaults are the `paper` recipe: the paper's text, its gaps filled as docs/deviations.md says."""
+
+    name: str
+    image_size: int = 224  # side of the square network input, pixels
+    emotion: str = "vggface2_resnet50"  # backbone of the emotion branch
+    appearances: tuple[tuple[str, str], ...] = (  # paper's name of the appearance backbone -> our backbone
+        ("vggface2", "vggface2_resnet50"),
+        ("dino", "resnet50"),
+        ("mobilevitv2", "mobilevitv2_200"),
+    )
+    features: int = 512  # channels D after the adapters
+    head_features: int = 256  # inner channels of a cross-attention head
+    heads: int = 4
+    shared: tuple[int, int] = (256, 128)  # widths of the shared layers
+    batch_size: int = 128
+    epochs: int = 12
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    lr_decay: float = 0.9  # factor on the learning rate after each epoch
+    alpha: float = 0.1  # of Beta(alpha, alpha)
+    bag_fraction: float = 0.2
+    bag_replacement: bool = False
+    bag_disjoint: bool = False
+    class_weights: Literal["none", "one_minus_share"] = "none"  # authors: 1 - n_c / N
+    basic_aug_off: Literal["nothing_left", "jitter_removed"] = "nothing_left"  # what BASIC_AUG off means
+    draws: Literal["per_image", "per_batch"] = "per_image"  # flip, affine and erasing
+    shared_jitter: bool = False  # one colour draw for both views of a face
+    normalisation: Literal["backbone", "imagenet"] = "backbone"
+    head_log_softmax: bool = True  # log-softmax over the heads before they are summed
+    partition: Literal["mean_log", "log_mean"] = "mean_log"  # mean of log(1 + k/var), or log(1 + k/mean var)
+    partition_passes: Literal["one", "all"] = "one"
+    affinity: Literal["soft", "partner"] = "soft"  # labels of the affinity loss under mixing
+    dino_key: Literal["teacher", "student"] = "teacher"
+    vote: Literal["probabilities", "logits"] = "probabilities"
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __post_init__(self):
+        if not 16 <= self.image_size <= 1024:
+            raise ValueError(f"Expected `image_size` in 16..1024 pixels, but got {self.image_size}")
+        for name in ("features", "head_features", "heads", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected `{name}` of at least 1, but got {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ValueError(f"Expected `batch_size` of at least 2 (batch norm needs two faces), but got {self.batch_size}")
+        for name in ("learning_rate", "alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Expected `{name}` above 0, but got {getattr(self, name)}")
+        for name in ("bag_fraction", "lr_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"Expected `{name}` in (0, 1], but got {getattr(self, name)}")
+        if self.bag_disjoint and (self.bag_replacement or self.bag_fraction * BAGS > 1 + 1e-9):
+            raise ValueError(
+                f"Disjoint bags need `bag_replacement` off and {BAGS} x `bag_fraction` of at most 1, "
+                f"but got {self.bag_replacement} and {self.bag_fraction}"
+            )
+        choices = {
+            "class_weights": ("none", "one_minus_share"),
+            "basic_aug_off": ("nothing_left", "jitter_removed"),
+            "draws": ("per_image", "per_batch"),
+            "normalisation": ("backbone", "imagenet"),
+            "partition": ("mean_log", "log_mean"),
+            "partition_passes": ("one", "all"),
+            "affinity": ("soft", "partner"),
+            "dino_key": ("teacher", "student"),
+            "vote": ("probabilities", "logits"),
+            "precision": ("float32", "bf16"),
+        }
+        for name, valid in choices.items():
+            check_choice(name, getattr(self, name), valid)
+
+    def appearance_backbone(self, appearance: str) -> str:
+        """Our backbone for the paper's name of one; any other backbone name stands for itself."""
+        return dict(self.appearances).get(appearance, appearance)
+
+
+def check_choice(name: str, value: object, valid: tuple) -> None:
+    """Raise `ValueError` with the valid values where `value` is not one of them."""
+    if value not in valid:
+        raise ValueError(f"Expected `{name}` to be one of {', '.join(map(repr, valid))}, but got {value!r}")
+
+
+PAPER = Recipe(name="paper")
+AUTHORS = replace(
+    PAPER,
+    name="authors",
+    weight_decay=0.0,
+    lr_decay=0.6,
+    class_weights="one_minus_share",
+    basic_aug_off="jitter_removed",
+    draws="per_batch",
+    shared_jitter=True,
+    normalisation="imagenet",
+    head_log_softmax=False,
+    partition="log_mean",
+    partition_passes="all",
+    affinity="partner",
+    dino_key="student",
+    vote="logits",
+)
+_SMALL = (("vggface2", "narrow_caffe"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050"))
+WORKSHOP = replace(
+    PAPER,
+    name="workshop",
+    image_size=64,
+    emotion="narrow_caffe",
+    appearances=_SMALL,
+    features=128,
+    head_features=64,
+    shared=(128, 64),
+    batch_size=32,
+    epochs=12,
+    learning_rate=1e-3,
+)
+DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=3)
+SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), batch_size=16, epochs=2)
+RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, SMOKE)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of this name; raises `ValueError` with the names there are.
+
+    >>> recipe_named("paper").epochs
+    12
+    """
+    check_choice("RECIPE", name, tuple(RECIPES))
+    return RECIPES[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of an ensemble: a recipe and what Tables 2 and 3 vary. `bag` 0 is the whole training set (strong)."""
+
+    recipe: Recipe
+    mix: str = "mixaugment"
+    appearance: str = "vggface2"
+    basic_aug: bool = True
+    bag: int = 0
+    seed: int = 0
+    epochs: int = 0  # 0 = the recipe's
+
+    def __post_init__(self):
+        check_choice("MIX", self.mix, MIXES)
+        check_choice("BASIC_AUG", self.basic_aug, (True, False))
+        check_choice("BAG", self.bag, tuple(range(BAGS + 1)))
+        for name in ("seed", "epochs"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ValueError(f"Expected `{name.upper()}` to be a whole number of at least 0, but got {value!r}")
+        if self.epochs == 0:
+            object.__setattr__(self, "epochs", self.recipe.epochs)
+
+    @property
+    def name(self) -> str:
+        """A readable, unique-enough folder name.
+
+        >>> Member(recipe=recipe_named("paper"), mix="mixup", bag=2).name
+        'paper-mixup-vggface2-basic-bag2-seed0'
+        """
+        basic = "basic" if self.basic_aug else "nobasic"
+        extra = "" if self.epochs == self.recipe.epochs else f"-epochs{self.epochs}"
+        return f"{self.recipe.name}-{self.mix}-{self.appearance}-{basic}-bag{self.bag}-seed{self.seed}{extra}"
+
+    def spec(self) -> dict:
+        """Every setting as plain JSON values: what decides, with the store, which weights come out."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def spec_hash(self) -> str:
+        """Twelve hexadecimal digits over `spec()`: a finished run is this member's where they agree."""
+        text = json.dumps(self.spec(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,38 @@
+"""Randomness from explicit generators: each is a function of a seed and a purpose, never of a global state.
+
+Because a generator is derived afresh for each (seed, purpose, epoch, step), a run that was killed resumes with
+the same draws without any generator state on disk.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, *purpose: str | int) -> int:
+    """A 63-bit seed that depends on `seed` and on every part of `purpose`, the same on every machine.
+
+    >>> derive(0, "order", 1) == derive(0, "order", 1), derive(0, "order", 1) == derive(0, "order", 2)
+    (True, False)
+    """
+    text = "\x1f".join([str(int(seed)), *map(str, purpose)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
+    """A CPU generator for (seed, purpose). Draws are made on the CPU and moved, so that every device sees the same.
+
+    >>> torch.rand(2, generator=torch_generator(0, "demo")).equal(torch.rand(2, generator=torch_generator(0, "demo")))
+    True
+    """
+    return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:
+    """A numpy generator for (seed, purpose).
+
+    >>> int(numpy_generator(0, "demo").integers(100)) == int(numpy_generator(0, "demo").integers(100))
+    True
+    """
+    return np.random.default_rng(derive(seed, *purpose))
