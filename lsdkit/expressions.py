@@ -35,7 +35,9 @@ def index_of(spelling: str) -> int:
         return _INDEX[spelling.strip().lower()]
     except KeyError:
         known = "; ".join(f"{name}: {', '.join(words)}" for name, words in SPELLINGS.items())
-        raise ValueError(f"Expected the name of an expression, but got {spelling!r}. Known spellings: {known}") from None
+        raise ValueError(
+            f"Expected the name of an expression, but got {spelling!r}. Known spellings: {known}"
+        ) from None
 
 
 def name_of(index: int) -> str:

@@ -58,7 +58,9 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected `{name}` of at least 1, but got {getattr(self, name)}")
         if self.batch_size < 2:
-            raise ValueError(f"Expected `batch_size` of at least 2 (batch norm needs two faces), but got {self.batch_size}")
+            raise ValueError(
+                f"Expected `batch_size` of at least 2 (batch norm needs two faces), but got {self.batch_size}"
+            )
         for name in ("learning_rate", "alpha"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Expected `{name}` above 0, but got {getattr(self, name)}")
@@ -129,7 +131,9 @@ WORKSHOP = replace(
     learning_rate=1e-3,
 )
 DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=3)
-SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), batch_size=16, epochs=2)
+SMOKE = replace(
+    DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), batch_size=16, epochs=2
+)
 RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, SMOKE)}
 
 

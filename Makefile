@@ -1,0 +1,57 @@
+# make demo   set up, then the paper's method on the open set: five notebooks, a small ensemble, a report
+# make test   set up, then every test that needs no GPU
+# make check  set up, then format, lint, notebook hygiene and the fast tests: under a minute
+# make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run
+# make env    set up only: creates VENV (default .venv) from pyproject.toml; reused until that file changes
+# make format rewrite sources and notebooks the way `make check` wants them
+# make clean  remove VENV, runs/ and data/
+#
+# Needs only make and a Python of at least 3.11; name another one with PYTHON=python3.12.
+
+VENV ?= .venv
+PYTHON ?= python3
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+FAST := not slow and not notebooks and not browser and not gpu and not real_faces
+
+.PHONY: help env demo test check bench format clean
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lsdkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dlib,dev]'
+	$(BIN)/python -m pip check
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/lsdkit demo --out runs/demo
+
+test: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pytest -m 'not gpu' -n 2 --durations 10 -ra
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pytest -m '$(FAST)' -n 2
+
+bench: $(READY)
+	$(BIN)/python benchmarks/mixaugment_step.py
+	$(BIN)/python benchmarks/input_pipeline.py
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+clean:
+	rm -rf $(VENV) runs data

@@ -1,0 +1,45 @@
+"""The set-up files agree: conda's list, the make targets and pyproject.toml are one environment."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+def test_conda_brings_python_and_pip_only_and_pip_installs_the_project():
+    plain = [entry for entry in CONDA["dependencies"] if isinstance(entry, str)]
+    (pip_section,) = (entry for entry in CONDA["dependencies"] if isinstance(entry, dict))
+    assert [re.split("[<>=]", entry)[0] for entry in plain] == ["python", "pip"]
+    assert f"python{PROJECT['requires-python']}" in plain
+    (line,) = pip_section["pip"]
+    extras = re.fullmatch(r"-e \.\[(.+)\]", line).group(1).split(",")
+    assert set(extras) == set(PROJECT["optional-dependencies"])
+
+
+def test_make_installs_the_same_extras_as_conda():
+    (extras,) = re.findall(r"-e '\.\[(.+)\]'", (ROOT / "Makefile").read_text())
+    assert set(extras.split(",")) == set(PROJECT["optional-dependencies"])
+
+
+def test_torch_and_torchvision_have_floors_and_no_ceiling():
+    floors = {re.split("[<>=]", entry)[0]: entry for entry in PROJECT["dependencies"]}
+    for name in ("torch", "torchvision"):
+        assert re.fullmatch(rf"{name}>=[\d.]+", floors[name]), f"{name} must have a floor alone: {floors[name]}"
+
+
+def test_every_dependency_has_its_reason_written_down():
+    reasons = (ROOT / "CONTRIBUTING.md").read_text()
+    extras = [entry for entries in PROJECT["optional-dependencies"].values() for entry in entries]
+    for entry in PROJECT["dependencies"] + extras:
+        name = re.split("[<>=]", entry)[0]
+        assert f"`{name}`" in reasons, f"CONTRIBUTING.md does not say why {name} is here"
+
+
+def test_continuous_integration_runs_the_readme_test_command():
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / "README.md").read_text()
