@@ -1,0 +1,120 @@
+import time
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
+
+from lsdkit import metrics
+from lsdkit.expressions import EXPRESSIONS
+
+
+def drawn(seed: int, size: int, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, size)
+    guesses = generator.integers(0, classes, size)
+    return labels, np.where(generator.random(size) < 0.5, labels, guesses)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4, 6])
+def test_macro_f1_pins_six_classes(classes):
+    labels, predicted = drawn(classes, 80, classes)
+    expected = f1_score(labels, predicted, labels=range(6), average="macro", zero_division=0)
+    assert metrics.macro_f1(labels, predicted) == expected
+    by_hand = []
+    for k in range(6):
+        hits = ((labels == k) & (predicted == k)).sum()
+        wrong = ((labels == k) ^ (predicted == k)).sum()
+        by_hand.append(2 * hits / (2 * hits + wrong) if hits + wrong else 0.0)
+    np.testing.assert_allclose(metrics.f1_per_class(labels, predicted), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(metrics.f1_from_confusion(metrics.confusion(labels, predicted)), by_hand, rtol=1e-12)
+    if classes < 6:
+        dropped = f1_score(labels, predicted, average="macro")
+        assert metrics.macro_f1(labels, predicted) < dropped  # an absent class lowers the mean, it does not drop out
+
+
+def test_confusion_rows_are_true_classes():
+    counts = metrics.confusion([0, 0, 5], [0, 3, 5])
+    assert (counts[0, 0], counts[0, 3], counts[5, 5], counts.sum()) == (1, 1, 1, 3)
+
+
+def test_balanced_accuracy_is_sklearns():
+    labels, predicted = drawn(3, 200)
+    assert metrics.balanced_accuracy(labels, predicted) == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert metrics.balanced_accuracy([0, 0, 1], [0, 2, 1]) == pytest.approx(0.75)  # over the two classes present
+
+
+@pytest.mark.parametrize(("labels", "predicted"), [([6], [0]), ([-1], [0]), ([0], [6]), ([0, 1], [0]), ([], [])])
+def test_labels_outside_the_six_are_refused(labels, predicted):
+    with pytest.raises(ValueError, match="Expected"):
+        metrics.macro_f1(labels, predicted)
+
+
+def test_bootstrap_agrees_with_drawing_indices():
+    labels, predicted = drawn(0, 300)
+    table = metrics.bootstrap_f1(labels, predicted, resamples=4000)
+    generator = np.random.default_rng(1)
+    scores = []
+    for _ in range(700):
+        rows = generator.integers(0, 300, 300)
+        f1 = f1_score(labels[rows], predicted[rows], labels=range(6), average=None, zero_division=0)
+        scores.append([f1.mean(), *f1])
+    low, high = np.quantile(scores, [0.025, 0.975], axis=0)
+    assert list(table.index) == ["macro_f1", *EXPRESSIONS]
+    np.testing.assert_allclose(table["low"], low, atol=0.02)
+    np.testing.assert_allclose(table["high"], high, atol=0.02)
+    assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
+    assert table.loc["macro_f1", "value"] == pytest.approx(metrics.macro_f1(labels, predicted))
+
+
+def test_bootstrap_is_seeded_and_fast():
+    labels, predicted = drawn(0, 600)
+    start = time.perf_counter()
+    first = metrics.bootstrap_f1(labels, predicted, resamples=2000, seed=4)
+    assert time.perf_counter() - start < 0.5
+    assert first.equals(metrics.bootstrap_f1(labels, predicted, resamples=2000, seed=4))
+    assert not first.equals(metrics.bootstrap_f1(labels, predicted, resamples=2000, seed=5))
+
+
+def test_groups_widen_the_interval_of_dependent_faces():
+    labels, predicted = drawn(2, 60)
+    labels, predicted, groups = np.tile(labels, 10), np.tile(predicted, 10), np.tile(np.arange(60), 10)
+    faces = metrics.bootstrap_f1(labels, predicted).loc["macro_f1"]
+    subjects = metrics.bootstrap_f1(labels, predicted, groups=groups).loc["macro_f1"]
+    ratio = (subjects["high"] - subjects["low"]) / (faces["high"] - faces["low"])
+    assert 2.5 < ratio < 4  # ten copies of each face: sqrt(10) = 3.2
+    own = metrics.bootstrap_f1(labels, predicted, groups=np.arange(600)).loc["macro_f1"]
+    np.testing.assert_allclose(own, faces, atol=0.01)
+    with pytest.raises(ValueError, match="group"):
+        metrics.bootstrap_f1(labels, predicted, groups=groups[1:])
+
+
+def test_paired_difference():
+    labels, first = drawn(5, 400)
+    second = first.copy()
+    second[:40] = labels[:40]  # better on forty faces
+    difference = metrics.bootstrap_difference(labels, second, first)
+    assert difference["value"] == pytest.approx(metrics.macro_f1(labels, second) - metrics.macro_f1(labels, first))
+    assert 0 < difference["low"] < difference["value"] < difference["high"]
+    assert metrics.bootstrap_difference(labels, first, first) == {"value": 0, "low": 0, "high": 0}
+    unpaired = metrics.bootstrap_f1(labels, first).loc["macro_f1"]
+    assert difference["high"] - difference["low"] < unpaired["high"] - unpaired["low"]
+
+
+@pytest.mark.parametrize("options", [{"level": 1.0}, {"level": 0.0}, {"resamples": 0}])
+def test_bootstrap_settings_are_checked(options):
+    with pytest.raises(ValueError, match="Expected `level`"):
+        metrics.bootstrap_f1([0, 1], [0, 1], **options)
+
+
+def test_agreement_and_kappa():
+    _, first = drawn(6, 100)
+    _, second = drawn(7, 100)
+    stack = np.stack([first, second, first])
+    share, kappa = metrics.agreement(stack), metrics.kappa(stack)
+    assert share[0, 1] == sum(a == b for a, b in zip(first, second, strict=True)) / 100
+    assert share[0, 2] == kappa[0, 2] == 1
+    np.testing.assert_array_equal(share, share.T)
+    np.testing.assert_array_equal(kappa, kappa.T)
+    assert kappa[0, 1] == pytest.approx(cohen_kappa_score(first, second))
+    assert kappa[0, 1] < share[0, 1]
+    assert (metrics.kappa(np.zeros((2, 5), int)) == 1).all()
