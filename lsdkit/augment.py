@@ -1,0 +1,198 @@
+"""The two views of a batch of faces, made on the device: a fresh draw for each image.
+
+Emotion view (paper sections 2.2 and 3.2, their union): horizontal flip, affine, erasing, colour jitter.
+Appearance view: colour jitter alone, so that its landmarks stay true; it is never moved and never mixed.
+
+Every draw is made on the CPU from the generator that is handed in, then moved: all devices see the same.
+The operations are torchvision's (https://docs.pytorch.org/vision/stable/transforms.html) in batched form; only the
+affine differs, bilinear here as one resampling together with the flip. Outside the image and erased is black.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from lsdkit.recipes import Recipe
+
+FLIP, AFFINE, ERASE = 0.5, 0.7, 0.5  # probabilities
+DEGREES, SHIFT, SCALE = 20.0, 0.2, (0.8, 1.0)  # rotation either way; share of the side; factor
+ERASE_AREA, ERASE_RATIO = (0.02, 0.33), (0.3, 3.3)  # share of the image; height / width
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.5, 0.5, 0.5, 0.5  # factors 1 +- this; hue shift +- this many turns
+LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
+
+
+class Jitter(NamedTuple):
+    """One colour draw for each of B images, on the CPU."""
+
+    factors: torch.Tensor  # (B, 4): brightness, contrast, saturation, hue
+    order: torch.Tensor  # (B, 4): which of the four comes first, second, ...
+
+
+def to_float(images: torch.Tensor, size: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """uint8 (B, H, W, 3) as stored -> float32 (B, 3, size, size) in [0, 1] on the device, antialiased where resized.
+
+    Raises `ValueError` for another type or shape.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"Expected `images` to be uint8 (B, H, W, 3), but got {images.dtype} {tuple(images.shape)}")
+    x = images.to(device).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    if x.shape[2:] == (size, size):
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def views(
+    x: torch.Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(emotion view, appearance view) of faces (B, 3, S, S) in [0, 1]; both like `x`, which is left as it was."""
+    shared = draw_jitter(len(x), generator) if recipe.shared_jitter else None
+    emotion = emotion_view(x, generator, basic=basic, recipe=recipe, draw=shared)
+    return emotion, appearance_view(x, generator, draw=shared)
+
+
+def emotion_view(
+    x: torch.Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe, draw: Jitter | None = None
+) -> torch.Tensor:
+    """Flip, affine, jitter and erasing of faces (B, 3, S, S) in [0, 1].
+
+    `basic` off leaves nothing of them, or all but the jitter, as `recipe.basic_aug_off` says. `draw`: a colour draw
+    to use instead of an own one.
+    """
+    if not basic and recipe.basic_aug_off == "nothing_left":
+        return x.clone()
+    draws = len(x) if recipe.draws == "per_image" else 1
+    theta, boxes = draw_geometry(draws, generator), draw_boxes(draws, x.shape[2], generator)
+    x = resample(x, theta)
+    if basic:
+        x = jitter_(x, draw or draw_jitter(len(x), generator))
+    return erase_(x, boxes)
+
+
+def appearance_view(x: torch.Tensor, generator: torch.Generator, *, draw: Jitter | None = None) -> torch.Tensor:
+    """Colour jitter of faces (B, 3, S, S) in [0, 1]: nothing moves."""
+    return jitter_(x.clone(), draw or draw_jitter(len(x), generator))
+
+
+# Geometry
+
+
+def draw_geometry(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """Flip and affine as one map from output to input positions in [-1, 1]: (B, 2, 3)."""
+    flip, move, turn, scale, right, down = torch.rand(6, batch, generator=generator)
+    move = move < AFFINE
+    angle = torch.where(move, math.radians(DEGREES) * (2 * turn - 1), 0)
+    scale = torch.where(move, SCALE[0] + (SCALE[1] - SCALE[0]) * scale, 1)
+    shift = torch.where(move, 2 * SHIFT * (2 * torch.stack([right, down]) - 1), 0)  # (2, B); the side is 2 long
+    return geometry(flip < FLIP, angle, scale, shift.T)
+
+
+def geometry(flip: torch.Tensor, angle: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """theta (B, 2, 3) that flips, then turns clockwise by `angle` (radians), scales and shifts (B, 2) in [-1, 1]."""
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    inverse = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)  # (B, 2, 2)
+    theta = torch.cat([inverse, -inverse @ shift.unsqueeze(-1)], dim=2)
+    theta[:, 0] *= torch.where(flip, -1.0, 1.0).unsqueeze(-1)
+    return theta
+
+
+def resample(x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """Read `x` (B, 3, S, S) at the positions theta (B or 1, 2, 3) gives, bilinearly, black outside."""
+    theta = theta.to(x).expand(len(x), -1, -1)
+    return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
+
+
+# Erasing
+
+
+def draw_boxes(batch: int, side: int, generator: torch.Generator) -> torch.Tensor:
+    """Boxes to erase, int64 (B, 4): top, left, height, width in pixels; empty where nothing is.
+
+    As torchvision: of ten tries of area and ratio the first whose box is smaller than the image.
+    """
+    whether, top, left = torch.rand(3, batch, generator=generator)
+    area, ratio = torch.rand(2, batch, 10, generator=generator)
+    area = side**2 * (ERASE_AREA[0] + (ERASE_AREA[1] - ERASE_AREA[0]) * area)
+    low, high = map(math.log, ERASE_RATIO)
+    ratio = (low + (high - low) * ratio).exp()
+    sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2).round().long()  # (B, 10, 2)
+    fits = (sizes < side).all(dim=2)
+    height, width = sizes[torch.arange(batch), fits.long().argmax(dim=1)].T
+    height = torch.where((whether < ERASE) & fits.any(dim=1), height, 0)
+    place = [(where * (side - size + 1)).long() for where, size in ((top, height), (left, width))]
+    return torch.stack([*place, height, width], dim=1)
+
+
+def erase_(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Blacken one box (top, left, height, width), (B or 1, 4), of each image (B, 3, S, S); in place."""
+    top, left, height, width = boxes.to(x.device).T.unsqueeze(-1)  # each (B, 1)
+    pixels = torch.arange(x.shape[2], device=x.device)
+    rows = (pixels >= top) & (pixels < top + height)  # (B, S)
+    columns = (pixels >= left) & (pixels < left + width)
+    return x.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0)
+
+
+# Colour
+
+
+def draw_jitter(batch: int, generator: torch.Generator) -> Jitter:
+    """Factors and order of the four colour operations for each image."""
+    spread = torch.tensor([BRIGHTNESS, CONTRAST, SATURATION, HUE])
+    factors = torch.tensor([1.0, 1.0, 1.0, 0.0]) + spread * (2 * torch.rand(batch, 4, generator=generator) - 1)
+    return Jitter(factors, torch.rand(batch, 4, generator=generator).argsort(dim=1))
+
+
+def jitter_(x: torch.Tensor, draw: Jitter) -> torch.Tensor:
+    """Apply the four operations to images (B, 3, S, S) in [0, 1], each image in its own order; in place."""
+    operations = (brightness_, contrast_, saturation_, hue_)
+    for step in draw.order.T:  # (B,)
+        for number, operation in enumerate(operations):
+            rows = (step == number).nonzero().squeeze(1)
+            if len(rows):
+                factors = draw.factors[rows, number].to(x.device).view(-1, 1, 1, 1)
+                rows = rows.to(x.device)
+                x[rows] = operation(x[rows], factors)
+    return x
+
+
+def brightness_(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Scale: images (B, 3, S, S), factors (B, 1, 1, 1); in place."""
+    return x.mul_(factor).clamp_(0, 1)
+
+
+def contrast_(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Blend with the mean grey of each image; shapes as `brightness_`."""
+    mean = grey(x).mean(dim=(2, 3), keepdim=True)
+    return x.mul_(factor).add_((1 - factor) * mean).clamp_(0, 1)
+
+
+def saturation_(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Blend with each pixel's grey; shapes as `brightness_`."""
+    level = grey(x).mul_(1 - factor)
+    return x.mul_(factor).add_(level).clamp_(0, 1)
+
+
+def grey(x: torch.Tensor) -> torch.Tensor:
+    """Luma (B, 1, S, S) of RGB (B, 3, S, S)."""
+    red, green, blue = x.split(1, dim=1)
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def hue_(x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Turn the hue by -0.5 to 0.5 turns (B, 1, 1, 1); a pixel's largest and smallest value stay; in place.
+
+    In HSV each channel is low + (high - low) t(h), t a trapezoid of the hue h in sixths of a turn: so only h is
+    computed, and no conversion back.
+    """
+    red, green, blue = x.split(1, dim=1)
+    high = torch.maximum(torch.maximum(red, green), blue)
+    low = torch.minimum(torch.minimum(red, green), blue)
+    spread = high - low
+    h = torch.where(high == red, green - blue, (blue - red).add_(spread, alpha=2))
+    h = torch.where((high == blue) & (high != red) & (high != green), (red - green).add_(spread, alpha=4), h)
+    h.div_(spread.clamp(min=1e-12)).add_(6 * turns).remainder_(6)
+    x[:, 0:1] = (h - 3).abs_().sub_(1).clamp_(0, 1).mul_(spread).add_(low)
+    x[:, 1:2] = (h - 2).abs_().neg_().add_(2).clamp_(0, 1).mul_(spread).add_(low)
+    x[:, 2:3] = (h - 4).abs_().neg_().add_(2).clamp_(0, 1).mul_(spread).add_(low)
+    return x

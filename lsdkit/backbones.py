@@ -1,0 +1,152 @@
+"""Backbones: an architecture, its weights (random or from a file) and the preprocessing those weights need.
+
+`create(name)` gives a network from RGB faces in [0, 1] to a feature map. Two weight conventions exist:
+*Caffe* (VGGFace2-ResNet50, Cao et al. 2018, https://arxiv.org/abs/1710.08092): BGR, 0-255, minus the mean; and
+*torchvision*: RGB, ImageNet mean and standard deviation. timm models say their own.
+"""
+
+import difflib
+from collections import OrderedDict
+
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from lsdkit.weights import load_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
+VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
+NARROW = (24, 48, 96)  # channels of the small residual networks' three stages, one basic block each
+
+
+class Backbone(nn.Module):
+    """RGB faces (B, 3, S, S) in [0, 1] -> feature map (B, C, h, w); `channels` is C.
+
+    The preprocessing is one multiplication and one addition: y = gain x + offset, after RGB -> BGR where `bgr`.
+    """
+
+    def __init__(
+        self, graph: nn.Module, channels: int, mean: tuple, std: tuple, *, scale: float = 1.0, bgr: bool = False
+    ):
+        super().__init__()
+        self.graph, self.channels, self.bgr = graph, channels, bgr
+        mean, std = (torch.tensor(value, dtype=torch.float64).view(1, 3, 1, 1) for value in (mean, std))
+        self.register_buffer("gain", (scale / std).float(), persistent=False)
+        self.register_buffer("offset", (-mean / std).float(), persistent=False)
+
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        """RGB in [0, 1] -> what the weights expect; the same shape."""
+        return (x.flip(1) if self.bgr else x) * self.gain + self.offset
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) -> (B, C, h, w)."""
+        return self.graph(self.normalise(x))
+
+
+def create(name: str, weights: str = "", *, normalisation: str = "backbone", dino_key: str = "teacher") -> Backbone:
+    """The backbone of this name, with random weights or those of a file.
+
+    `weights`: path of a .pt, .pth or .safetensors file ("" = random, from torch's current generator).
+    `normalisation`: "backbone" (what its weights expect) or "imagenet" (ImageNet's, RGB, whatever the backbone).
+    `dino_key`: which network of a DINO checkpoint, "teacher" or "student".
+    Raises `ValueError` for an unknown name, with the valid ones, and for a file that does not fit.
+
+    >>> create("narrow").channels
+    96
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=5)
+        raise ValueError(
+            f"Expected a backbone to be one of {', '.join(OWN)} or a timm model, but got {name!r}."
+            + (f" Close: {', '.join(close)}." if close else "")
+        )
+    graph, channels, preprocessing = OWN[name]() if name in OWN else _timm(name)
+    if weights:
+        load_weights(getattr(graph, "model", graph), weights, dino_key)
+    if normalisation == "imagenet":
+        preprocessing = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return Backbone(graph, channels, **preprocessing)
+
+
+def names() -> list[str]:
+    """Every backbone there is: ours first, then timm's."""
+    return [*OWN, *timm.list_models()]
+
+
+_TORCHVISION = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+_CAFFE = {"mean": VGGFACE2_MEAN_BGR, "std": (1.0, 1.0, 1.0), "scale": 255.0, "bgr": True}
+
+
+def _resnet50() -> tuple[nn.Module, int, dict]:
+    return _without_head(torchvision.models.resnet50(weights=None)), 2048, _TORCHVISION
+
+
+def _vggface2_resnet50() -> tuple[nn.Module, int, dict]:
+    """The Caffe graph under torchvision's key names: a stage strides in its first 1x1, the pooling rounds up."""
+    network = torchvision.models.resnet50(weights=None)
+    for stage in (network.layer2, network.layer3, network.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
+    return _without_head(network), 2048, _CAFFE
+
+
+def _without_head(network: nn.Module) -> nn.Module:
+    """All but `avgpool` and `fc`, under the same names, so that published weights fit by key."""
+    return nn.Sequential(OrderedDict(list(network.named_children())[:-2]))
+
+
+def _narrow() -> tuple[nn.Module, int, dict]:
+    """A residual network for two CPU cores: 16 times fewer positions than pixels a side (48 px -> 3 x 3)."""
+    inputs, parts = NARROW[0], OrderedDict()
+    parts["conv1"] = nn.Conv2d(3, inputs, 5, stride=2, padding=2, bias=False)
+    parts["bn1"] = nn.BatchNorm2d(inputs)
+    parts["relu"] = nn.ReLU()
+    parts["maxpool"] = nn.MaxPool2d(3, 2, padding=1)
+    for number, outputs in enumerate(NARROW, start=1):
+        stride = 1 if number == 1 else 2
+        shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        block = BasicBlock(inputs, outputs, stride, None if number == 1 else nn.Sequential(*shortcut))
+        parts[f"layer{number}"] = nn.Sequential(block)
+        inputs = outputs
+    network = nn.Sequential(parts)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network, inputs, _TORCHVISION
+
+
+def _narrow_caffe() -> tuple[nn.Module, int, dict]:
+    """`narrow` with VGGFace2's input convention and pooling: the small stand-in for its graph."""
+    graph, channels, _ = _narrow()
+    graph.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
+    return graph, channels, _CAFFE
+
+
+class _TimmMap(nn.Module):
+    """A timm model's last feature map as (B, C, h, w), be it a convolutional one or one of tokens."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.model.forward_features(x)
+        if y.ndim == 3:  # tokens (B, T, C), the first of them no patches
+            y = y[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
+            return y.unflatten(2, (int(y.shape[2] ** 0.5), -1))
+        return y.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else y
+
+
+def _timm(name: str) -> tuple[nn.Module, int, dict]:
+    model = timm.create_model(name, pretrained=False, num_classes=0)
+    return _TimmMap(model), model.num_features, {key: model.pretrained_cfg[key] for key in ("mean", "std")}
+
+
+OWN = {
+    "vggface2_resnet50": _vggface2_resnet50,
+    "resnet50": _resnet50,
+    "narrow_caffe": _narrow_caffe,
+    "narrow": _narrow,
+}

@@ -1,0 +1,111 @@
+"""The two-branch network: expressions from the emotion view, landmarks from the appearance view (paper section 2.2).
+
+The branches meet in layers whose *weights are shared*: one stack is applied to each branch's vector separately,
+so an expression is predicted without running, or even holding, the appearance branch.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import nn
+
+from lsdkit import backbones
+from lsdkit.dan import CrossAttentionHead, adapters, conv_bn_relu, fuse
+from lsdkit.expressions import EXPRESSIONS
+from lsdkit.losses import Affinity
+from lsdkit.recipes import Member, Recipe
+
+POINTS = 68
+
+
+class EmotionOutput(NamedTuple):
+    """What the emotion branch gives for B faces."""
+
+    logits: torch.Tensor  # (B, 6)
+    features: torch.Tensor  # (B, D), the adapters' output averaged over positions: what the affinity loss sees
+    heads: torch.Tensor  # (B, k, D), one vector of each attention head: what the partition loss sees
+
+
+class EmotionBranch(nn.Module):
+    """Backbone, adapters and k cross-attention heads (DAN)."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.backbone = _backbone(recipe, recipe.emotion, "emotion")
+        self.adapters = adapters(self.backbone.channels, recipe.features)
+        self.heads = nn.ModuleList(
+            CrossAttentionHead(recipe.features, recipe.head_features) for _ in range(recipe.heads)
+        )
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """RGB (B, 3, S, S) in [0, 1] -> features (B, D), heads (B, k, D)."""
+        y = self.adapters(self.backbone(x))  # (B, D, h, w)
+        return y.mean(dim=(2, 3)), torch.stack([head(y) for head in self.heads], dim=1)
+
+
+class AppearanceBranch(nn.Module):
+    """Backbone, one 1x1 conv-BN-ReLU, global average."""
+
+    def __init__(self, recipe: Recipe, appearance: str):
+        super().__init__()
+        self.backbone = _backbone(recipe, recipe.appearance_backbone(appearance), appearance)
+        self.adapter = conv_bn_relu(self.backbone.channels, recipe.features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """RGB (B, 3, S, S) in [0, 1] -> (B, D)."""
+        return self.adapter(self.backbone(x)).mean(dim=(2, 3))
+
+
+class MultiTask(nn.Module):
+    """Both branches, the shared layers, the two outputs and the class centres of the affinity loss.
+
+    `appearance` is the paper's name of the appearance backbone (or any backbone's); "" builds the part that
+    predicts expressions and nothing else, whose state is `emotion_state()` of a whole network.
+    """
+
+    def __init__(self, recipe: Recipe, appearance: str = ""):
+        super().__init__()
+        hidden, out = recipe.shared
+        self.log_softmax = recipe.head_log_softmax
+        self.emotion = EmotionBranch(recipe)
+        self.shared = nn.Sequential(
+            nn.Linear(recipe.features, hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, out), nn.BatchNorm1d(out)
+        )
+        self.expression = nn.Sequential(nn.Linear(out, len(EXPRESSIONS)), nn.BatchNorm1d(len(EXPRESSIONS)))
+        if appearance:
+            self.appearance = AppearanceBranch(recipe, appearance)
+            self.landmarks = nn.Linear(out, POINTS * 2)
+            self.affinity = Affinity(len(EXPRESSIONS), recipe.features)
+
+    @classmethod
+    def build(cls, member: Member, generator: torch.Generator) -> Self:
+        """The network that a member trains; its random weights are a function of `generator` alone.
+
+        Layers draw their weights from torch's global generator, which is seeded from `generator` and put back after.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
+            return cls(member.recipe, member.appearance)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """RGB faces (B, 3, S, S) in [0, 1] -> expression logits (B, 6): inference."""
+        return self.forward_emotion(x).logits
+
+    def forward_emotion(self, x: torch.Tensor) -> EmotionOutput:
+        """The emotion pass: RGB (B, 3, S, S) in [0, 1]; never touches the appearance branch."""
+        features, heads = self.emotion(x)
+        return EmotionOutput(self.expression(self.shared(fuse(heads, self.log_softmax))), features, heads)
+
+    def forward_landmarks(self, x: torch.Tensor) -> torch.Tensor:
+        """The appearance pass: RGB (B, 3, S, S) in [0, 1] -> points (B, 68, 2), about [-1, 1] of the crop."""
+        return self.landmarks(self.shared(self.appearance(x))).unflatten(1, (POINTS, 2))
+
+    def emotion_state(self) -> dict[str, torch.Tensor]:
+        """The tensors that predicting expressions needs: loads strictly into `MultiTask(recipe)`."""
+        training_only = ("appearance.", "landmarks.", "affinity.")
+        return {key: value for key, value in self.state_dict().items() if not key.startswith(training_only)}
+
+
+def _backbone(recipe: Recipe, name: str, role: str) -> backbones.Backbone:
+    weights = dict(recipe.weights).get(role, "")
+    return backbones.create(name, weights, normalisation=recipe.normalisation, dino_key=recipe.dino_key)
