@@ -25,6 +25,7 @@ class Recipe:
         ("dino", "resnet50"),
         ("mobilevitv2", "mobilevitv2_200"),
     )
+    weights: tuple[tuple[str, str], ...] = ()  # "emotion" or an appearance's name -> weight file; random otherwise
     features: int = 512  # channels D after the adapters
     head_features: int = 256  # inner channels of a cross-attention head
     heads: int = 4
