@@ -1,0 +1,304 @@
+"""Readers: the LSD release, a folder per expression, or a CSV file become one table of faces.
+
+Each reader lists and checks; none decodes (that is `lsdkit.store.write_store`). A class *folder* whose name is no
+expression ends the reading at once, because a misspelt folder would silently cost a whole class. A class *value* in a
+row of a CSV file that is no expression costs that row only: it is left out as "unknown_class", named and counted.
+"""
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lsdkit.expressions import EXPRESSIONS, EXTRA, RELEASE_FOLDERS, SPELLINGS, index_of, name_of
+from lsdkit.landmarks import points_of_table
+from lsdkit.seeds import numpy_generator
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")  # any case
+TRAIN, VALIDATION, TEST = "training_set_synthetic_images", "validation_set_real_images", "lsd_test_data"
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+}
+SPLIT_NAMES |= {"test": "test", "testing": "test", "extra": "extra"}
+COLUMNS = ("key", "split", "expression", "subject", "path")
+
+
+@dataclass
+class Listing:
+    """What a reader found. Unpacks as (table, left_out).
+
+    `table` has the columns key, split, expression ("" = unknown), subject and path (relative to `root`, or absolute);
+    `left_out` holds rows path, reason, detail; `landmarks` maps keys to (68, 2) in [-1, 1] where the source carries
+    them; `random_split` says that this reader drew train and validation itself; `rendered` that the source says its
+    faces are.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    left_out: list[dict] = field(default_factory=list)
+    landmarks: dict[str, np.ndarray] = field(default_factory=dict)
+    random_split: bool = False
+    rendered: bool = False
+
+    def __iter__(self):
+        return iter((self.table, self.left_out))
+
+
+def read_release(folder: str | Path) -> Listing:
+    """Faces of the LSD release, or of the open set, which has its layout.
+
+    training_set_synthetic_images/<CLASS>/*.jpg and validation_set_real_images/<CLASS>/*.jpg with all six classes
+    (ANGER is spelt ANGRER there); lsd_test_data/*.jpg (may be absent) with a list file headed `image,expression`,
+    whose order the test faces take. Keys are "train/ANGER/12", "validation/FEAR/3" and "test/7". A faces.csv in the
+    folder supplies subjects, landmarks and test labels. Raises `FileNotFoundError` or `ValueError` where the folder
+    is something else.
+    """
+    root = _folder(folder)
+    missing = [name for name in (TRAIN, VALIDATION) if not (root / name).is_dir()]
+    if missing:
+        found = _listed(path.name + "/" for path in _subfolders(root))
+        raise FileNotFoundError(
+            f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is not there. "
+            f"Found: {found}. Give the folder that holds them; for another layout use `lsdkit prepare folder`"
+        )
+    rows = []
+    for split, name in (("train", TRAIN), ("validation", VALIDATION)):
+        found = _class_rows(root, root / name, split)
+        absent = sorted(set(EXPRESSIONS) - {row["expression"] for row in found})
+        if absent:
+            wanted = ", ".join(RELEASE_FOLDERS)
+            raise ValueError(f"Expected images of {wanted} in {root / name}, but found none of {', '.join(absent)}")
+        rows += found
+    if (root / TEST).is_dir():
+        rows += _test_rows(root, root / TEST)
+    listing = Listing(root, _table(rows))
+    return _with_release_table(listing) if (root / "faces.csv").is_file() else listing
+
+
+def read_folder(folder: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
+    """Faces in a folder per expression, or in train/validation/test folders that each hold such folders.
+
+    Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
+    drawn by `seed` and stratified, becomes the validation set; `split` puts all faces in one split instead. Files
+    beside the folders are ignored. Raises `ValueError` for an empty class folder or one whose name is no expression
+    (with the nearest known spelling).
+    """
+    root = _folder(folder)
+    _check_split(split, validation)
+    splits = [path for path in _subfolders(root) if path.name.lower() in SPLIT_NAMES]
+    if splits:
+        rows = [row for path in splits for row in _class_rows(root, path, SPLIT_NAMES[path.name.lower()])]
+        if split:
+            raise ValueError(
+                f"Expected no `split` for a folder that has {_listed(p.name for p in splits)}, but got {split!r}"
+            )
+        return Listing(root, _table(rows))
+    table = _table(_class_rows(root, root, split or "train"))
+    return Listing(root, table) if split else _split_off(Listing(root, table), validation, seed)
+
+
+def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
+    """Faces listed in a CSV file: columns path and expression, and optionally split, subject and key.
+
+    Paths are relative to the file's folder, or absolute. An empty expression means unknown. Class codes (0, 1, ...)
+    are refused, since data sets number their classes differently; a value that is no expression leaves its row out as
+    "unknown_class". Without a column split, `split` and `validation` act as in `read_folder`, and rows without an
+    expression go to "test". Raises `ValueError` naming missing columns.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"Expected a CSV file with the columns path and expression, but {file} is not a file")
+    _check_split(split, validation)
+    data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+    data.columns = [str(name).strip() for name in data.columns]
+    for name in ("path", "expression"):
+        if name not in data.columns:
+            near = get_close_matches(name, data.columns, 1, 0.5)
+            hint = f"; rename {near[0]!r} to {name!r}" if near else ""
+            raise ValueError(f"Expected a column {name!r} in {file}, but found {_listed(data.columns)}{hint}")
+    codes = data["expression"].str.fullmatch(r"\s*-?\d+(\.0)?\s*")
+    if codes.any():
+        raise ValueError(
+            f"Expected names of expressions in {file}, but got the code "
+            f"{data['expression'][codes].iloc[0]!r}: codes differ "
+            f"between data sets. Write one of {', '.join(EXPRESSIONS + EXTRA)} instead"
+        )
+    rows, left_out = [], []
+    for row in data.to_dict("records"):
+        spelling = row["expression"].strip()
+        try:
+            name = name_of(index_of(spelling)) if spelling else ""
+        except ValueError:
+            left_out.append({"path": row["path"], "reason": "unknown_class", "detail": _suggestion(spelling)})
+            continue
+        place = row["split"].strip().lower() if "split" in row else split or ("train" if name else "test")
+        if place not in SPLIT_NAMES:
+            raise ValueError(f"Expected `split` in {file} to be one of {', '.join(SPLIT_NAMES)}, but got {place!r}")
+        place = "extra" if name in EXTRA else SPLIT_NAMES[place]
+        key = row.get("key", "") or "/".join(filter(None, (place, name, Path(row["path"]).stem)))
+        rows.append(dict(zip(COLUMNS, (key, place, name, row.get("subject", ""), row["path"]), strict=True)))
+    if not rows:
+        detail = f": {left_out[0]['detail']}" if left_out else ""
+        raise ValueError(f"Expected faces in {file}, but none of its {len(data)} rows could be used{detail}")
+    if "key" in data.columns and len({row["key"] for row in rows}) < len(rows):
+        raise ValueError(f"Expected each key of {file} once, but the column 'key' repeats some")
+    listing = Listing(file.parent, _table(rows), left_out)
+    if split or "split" in data.columns:
+        return listing
+    return _split_off(listing, validation, seed, rename="key" not in data.columns)
+
+
+def _folder(folder: str | Path) -> Path:
+    folder = Path(folder)
+    if not folder.is_dir():
+        near = get_close_matches(folder.name, [path.name for path in _subfolders(folder.parent)], 1)
+        hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
+        raise FileNotFoundError(f"Expected a folder, but {folder} is not one{hint}")
+    return folder
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files at any depth, hidden ones left away, in natural order (2 before 10)."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(
+        (path for path in shown if path.is_file()), key=lambda path: _natural(path.relative_to(folder).as_posix())
+    )
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _class_rows(root: Path, folder: Path, split: str) -> list[dict]:
+    """Rows of a folder that holds a folder per expression."""
+    rows = []
+    for path in _subfolders(folder):
+        images = _images(path)
+        try:
+            name = name_of(index_of(path.name))
+        except ValueError:
+            if images:
+                raise ValueError(
+                    f"Expected the folders in {folder} to be named after expressions, but got {path.name!r} with "
+                    f"{len(images)} images; {_suggestion(path.name)}"
+                ) from None
+            continue
+        if not images:
+            raise ValueError(
+                f"Expected images ({', '.join(IMAGES)}) in {path}, but found none; fill or remove the folder"
+            )
+        place = "extra" if name in EXTRA else split
+        for image in images:
+            stem = image.relative_to(path).with_suffix("").as_posix()
+            relative = image.relative_to(root).as_posix()
+            rows.append(dict(zip(COLUMNS, (f"{place}/{name}/{stem}", place, name, "", relative), strict=True)))
+    if not rows:
+        found = _listed(path.name for path in folder.iterdir())
+        raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {found}")
+    return rows
+
+
+def _test_rows(root: Path, folder: Path) -> list[dict]:
+    """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
+    images = {path.name: path for path in _images(folder)}
+    listed = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in IMAGES):
+        with path.open("rb") as stream:
+            if (
+                stream.readline(64).decode("utf-8", "replace").strip().lstrip("\ufeff").replace(" ", "")
+                != "image,expression"
+            ):
+                continue
+        lines = pd.read_csv(path, dtype=str, keep_default_na=False)
+        listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
+    rows = []
+    for name in [*listed, *(name for name in images if name not in listed)]:
+        code = listed.get(name, "")
+        label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
+        path = images.get(name, folder / name).relative_to(root).as_posix()
+        rows.append(dict(zip(COLUMNS, (f"test/{Path(name).stem}", "test", label, "", path), strict=True)))
+    return rows
+
+
+def _table(rows: list[dict]) -> pd.DataFrame:
+    """Table with unique keys: where two files of a class share a stem, the later one's key gets "~2", "~3", ..."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    repeat = table.groupby("key").cumcount()
+    table["key"] = table["key"].where(repeat == 0, table["key"] + "~" + (repeat + 1).astype(str))
+    return table
+
+
+def _with_release_table(listing: Listing) -> Listing:
+    """Take subjects, landmarks and test labels from the folder's faces.csv, matched by key."""
+    file, table = listing.root / "faces.csv", listing.table
+    given = pd.read_csv(
+        file, dtype={"key": str, "split": str, "expression": str, "subject": str}, keep_default_na=False
+    )
+    missing = {"key", "expression", "subject"} - set(given.columns)
+    if missing:
+        raise ValueError(f"Expected the columns key, expression and subject in {file}, but lacks {_listed(missing)}")
+    given = given.set_index("key").reindex(table["key"])
+    known = given["expression"].notna().to_numpy()
+    if not known.any():
+        raise ValueError(
+            f"Expected keys such as {table['key'].iloc[0]!r} in {file}, but none matches an image of the folder"
+        )
+    named = given["expression"].fillna("").str.strip().to_numpy()
+    disagree = (named != "") & (table["expression"] != "").to_numpy() & (named != table["expression"].to_numpy())
+    if disagree.any():
+        row = table[disagree].iloc[0]
+        raise ValueError(f"{file} calls {row['key']} {named[disagree][0]}, but its folder says {row['expression']}")
+    table["expression"] = np.where(table["expression"] == "", named, table["expression"])
+    table["subject"] = given["subject"].fillna("").to_numpy()
+    if "x0" in given.columns:
+        listing.landmarks = points_of_table(given[known].reset_index(), file)
+    listing.rendered = "variant" in given.columns
+    return listing
+
+
+def _split_off(listing: Listing, validation: float, seed: int, rename: bool = True) -> Listing:
+    """Move a share of each expression's training faces to the validation split, drawn by the seed."""
+    table = listing.table.copy()
+    for name in EXPRESSIONS:
+        rows = np.flatnonzero((table["split"] == "train") & (table["expression"] == name))
+        count = min(len(rows) - 1, max(1, round(validation * len(rows)))) if validation and len(rows) > 1 else 0
+        chosen = numpy_generator(seed, "validation", name).permutation(rows)[:count]
+        table.loc[chosen, "split"] = "validation"
+        if rename:
+            table.loc[chosen, "key"] = "validation/" + table.loc[chosen, "key"].str.removeprefix("train/")
+    return Listing(listing.root, table, listing.left_out, random_split=True)
+
+
+def _check_split(split: str, validation: float) -> None:
+    if split and split not in ("train", "validation", "test", "extra"):
+        raise ValueError(f"Expected `split` to be train, validation, test or extra, but got {split!r}")
+    if not 0 <= validation < 1:
+        raise ValueError(f"Expected `validation` to be a share in [0, 1), but got {validation}")
+
+
+def _suggestion(spelling: str) -> str:
+    words = [word for name in EXPRESSIONS + EXTRA for word in SPELLINGS[name] if len(word) > 3]
+    near = get_close_matches(spelling.strip().lower(), words, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{spelling!r} is no known expression; {hint}Known: {', '.join(name.lower() for name in EXPRESSIONS + EXTRA)}"
+    )
+
+
+def _listed(names) -> str:
+    names = sorted(names)
+    return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "nothing"

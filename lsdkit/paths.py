@@ -1,0 +1,40 @@
+"""Where the project is: relative paths mean the same from JupyterLab, papermill and a terminal.
+
+JupyterLab starts a kernel in `notebooks/`, papermill in the caller's folder. Every relative path of a notebook's
+parameters is therefore resolved against the project root.
+"""
+
+import os
+from pathlib import Path
+
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+
+def project_root() -> Path:
+    """Folder that relative paths start from.
+
+    The environment variable `LSDKIT_ROOT` where set; else the folder that holds this package and `pyproject.toml` (a
+    clone, installed in place); else the nearest folder above the current one that holds `lsdkit` and
+    `pyproject.toml`; else the current folder. Raises `ValueError` where `LSDKIT_ROOT` is not a folder.
+    """
+    given = os.environ.get("LSDKIT_ROOT", "")
+    if given:
+        root = Path(given).expanduser().resolve()
+        if not root.is_dir():
+            raise ValueError(f"Expected LSDKIT_ROOT to be a folder, but got {given!r}; unset it or create the folder")
+        return root
+    here = Path.cwd()
+    for folder in (PACKAGE_PARENT, here, *here.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "lsdkit").is_dir():
+            return folder
+    return here
+
+
+def resolve(path: str | Path) -> Path:
+    """Absolute path: `~` is expanded, an absolute path stays, a relative one starts from `project_root()`.
+
+    >>> resolve("data/open") == project_root() / "data" / "open"
+    True
+    """
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else project_root() / path
