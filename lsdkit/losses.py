@@ -41,7 +41,7 @@ def mixed_cross_entropy(
 
 
 def affinity(features: torch.Tensor, targets: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Pull features to their class centre, and the centres apart (paper section 2.2, L_af; DAN, arXiv:2109.07270, eq. 2).
+    """Pull features to their class centre, and centres apart (paper section 2.2, L_af; DAN, arXiv:2109.07270).
 
     features (B, D), soft labels (B, K), centres (K, D) -> scalar: the mean over the batch of
     sum_m y_m ||x - c_m||^2, divided by the variance of the centres (unbiased over classes, summed over D).
@@ -64,7 +64,7 @@ class Affinity(nn.Module):
 
 
 def partition(heads: torch.Tensor, form: str = "mean_log") -> torch.Tensor:
-    """Push the attention heads apart (paper section 2.2, L_pt; DAN, arXiv:2109.07270, eq. 10).
+    """Push the attention heads apart (paper section 2.2, L_pt; DAN, arXiv:2109.07270).
 
     heads (B, k, D) -> scalar: the mean over B and D of log(1 + k / var), var the unbiased variance over the k heads;
     `form` "log_mean" is log(1 + k / mean var) instead. A single head has nothing to be apart from: zero.
