@@ -18,6 +18,7 @@ import torch
 
 from lsdkit.expressions import EXPRESSIONS, name_of
 from lsdkit.files import atomic, read_json, write_json
+from lsdkit.recipes import Member, Recipe
 
 FORMAT = 1
 RUN_COLUMNS = (
@@ -47,6 +48,22 @@ def read_result(run_dir: Path | str) -> dict:
 def write_result(run_dir: Path | str, result: dict) -> None:
     """Write the result, whole or not at all. Raises `ValueError` for a number that JSON lacks (NaN, infinity)."""
     write_json(result_path(run_dir), {"format": FORMAT, **result})
+
+
+def member_of(result: dict) -> Member:
+    """The member that a result tells of. Raises `ValueError` where this version no longer knows its settings."""
+    spec = dict(result["member"])
+    settings = {name: _frozen(value) for name, value in spec.pop("recipe").items()}
+    try:
+        return Member(recipe=Recipe(**settings), **spec)
+    except TypeError as error:
+        raise ValueError(
+            f"Expected the settings of this version of lsdkit in the result, but got others: {error}"
+        ) from error
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def list_runs(folder: Path | str) -> pd.DataFrame:

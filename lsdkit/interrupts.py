@@ -1,0 +1,51 @@
+"""SIGTERM and SIGINT, answered between two steps instead of in the middle of one."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class Stopped(Exception):
+    """A signal asked the work to stop; `reason` is what to raise once everything is saved."""
+
+    def __init__(self, reason: BaseException):
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Interrupts:
+    """A context in which SIGTERM and SIGINT are remembered, and raised as `Stopped` by the next `check()`.
+
+    An exception raised in the middle of an optimiser's step would leave half of the weights new and half old; this
+    keeps what is saved consistent. A second SIGINT is not waited for: it raises `KeyboardInterrupt` at once. Outside
+    the main thread, where Python delivers no signals, it does nothing. The handlers from before are put back on exit.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self):
+        self.received: int | None = None
+        self._before = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._remember) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            # None stands for a handler that was not set from Python, which cannot be put back as it was
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.received == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def check(self) -> None:
+        """Raise `Stopped` where a signal came: with `SystemExit` for SIGTERM, `KeyboardInterrupt` for SIGINT."""
+        if self.received == signal.SIGTERM:
+            raise Stopped(SystemExit(128 + signal.SIGTERM))
+        if self.received == signal.SIGINT:
+            raise Stopped(KeyboardInterrupt("stopped after the step under way; run again to go on from there"))

@@ -1,0 +1,58 @@
+"""Which faces a member is trained on, and in which order it sees them."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from lsdkit.ensemble import bag_rows
+from lsdkit.expressions import EXPRESSIONS
+from lsdkit.recipes import Member
+from lsdkit.seeds import torch_generator
+from lsdkit.store import Store
+
+
+def batches(member: Member, rows: np.ndarray, epoch: int) -> list[np.ndarray]:
+    """The rows of each step of an epoch (from 0): a shuffle that is a function of (seed, bag, epoch).
+
+    A last batch of one face is left out: batch norm has no variance for it.
+    """
+    generator = torch_generator(member.seed, "order", member.bag, epoch)
+    order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+    size = member.recipe.batch_size
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    return parts[:-1] if len(parts[-1]) == 1 else parts
+
+
+def training_rows(member: Member, store: Store) -> tuple[np.ndarray, list[str]]:
+    """Rows of the store that a member is trained on, and notes on what is unusual about them.
+
+    Raises `ValueError` where fewer than two classes are left, or where no validation face is labelled. A class without
+    training faces is a warning.
+    """
+    train = store.rows("train")
+    rows = train[bag_rows(store.labels[train], member.bag, member.seed, member.recipe)]
+    counts = np.bincount(store.labels[rows], minlength=len(EXPRESSIONS))
+    if (counts > 0).sum() < 2:
+        raise ValueError(
+            f"Expected training faces of at least two expressions in {store.path}, but got {named_counts(counts)}; "
+            "check the folder that the store was prepared from"
+        )
+    if not store.counts("validation").sum():
+        raise ValueError(
+            f"Expected labelled validation faces in {store.path}, because the kept epoch is chosen by them, but there "
+            "are none; prepare the store with a validation split"
+        )
+    notes = []
+    if (counts == 0).any():
+        absent = ", ".join(name for name, count in named_counts(counts).items() if not count)
+        notes.append(f"No training face shows {absent}: such a class can only score 0, which lowers the macro F1")
+        warnings.warn(notes[-1], stacklevel=3)
+    if len(rows) % member.recipe.batch_size == 1:
+        notes.append("The last batch of each epoch holds one face, too few for batch norm: it was dropped")
+    return rows, notes
+
+
+def named_counts(counts: np.ndarray) -> dict[str, int]:
+    """Counts (6,) by the name of the expression."""
+    return dict(zip(EXPRESSIONS, map(int, counts), strict=True))
