@@ -42,7 +42,7 @@ def face_sheet(
     """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    head = 0.0 if titles is None else 0.17 * (1 + max(map(lambda text: text.count("\n"), titles), default=0)) / size
+    head = 0.0 if titles is None else 0.17 * (1 + max((text.count("\n") for text in titles), default=0)) / size
     drawn, axes = new_axes(1, 1, size * columns * 1.04, size * rows * (1.04 + head))
     ax = axes[0, 0]
     for place, image in enumerate(images):
@@ -89,4 +89,27 @@ def mixed_landmarks(mixed: np.ndarray, first: np.ndarray, second: np.ndarray, sh
     draw_points(axes[0, 1], share * first + (1 - share) * second, "#ffffff", ms=2.5)
     axes[0, 0].set_title("both faces' own points")
     axes[0, 1].set_title("their average: nobody's points")
+    return drawn
+
+
+@styled
+def mixtures(first: np.ndarray, second: np.ndarray, labels: np.ndarray, shares: Sequence[float]) -> Figure:
+    """Rows of: first face, their mixture, second face, and the mixture's soft label as bars.
+
+    first, second: (R, H, W, 3) in [0, 1].  labels: (R, 2) class indices of the two.  shares: R lambdas in [0, 1].
+    """
+    drawn, axes = new_axes(len(first), 4, 7.6, 1.75 * len(first) + 0.1, width_ratios=(1, 1, 1, 1.3))
+    for row, one, two, (left, right), share in zip(axes, first, second, labels, shares, strict=True):
+        label = share * np.eye(len(LABELS))[left] + (1 - share) * np.eye(len(LABELS))[right]
+        titles = (LABELS[left], f"lambda = {share:.2f}", LABELS[right])
+        for ax, image, title in zip(row, (one, share * one + (1 - share) * two, two), titles, strict=False):
+            ax.imshow(np.clip(image, 0, 1), extent=(0, 1, 1, 0))
+            ax.set_title(title, fontsize=9)
+            ax.axis("off")
+        row[3].barh(LABELS, label, color=list(COLOURS.values()))
+        for place in np.flatnonzero(label > 0.005):
+            row[3].text(label[place], place, f" {label[place]:.2f}", va="center", fontsize=8)
+        row[3].set(xlim=(0, 1.3), xticks=(0, 0.5, 1), ylim=(5.6, -0.6))
+        row[3].set_title("its label", fontsize=9)
+        row[3].tick_params(left=False, labelsize=8)
     return drawn

@@ -6,6 +6,7 @@ relies on colour alone.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import figure
-from scipy import stats
 
 from lsdkit.expressions import EXPRESSIONS
 
@@ -81,7 +81,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], names: Sequence[str] = LAB
         total, filled = values.sum(), values[values > 0]
         for row, value in enumerate(values):
             ax.text(value, row, f" {value:,} ({value / max(total, 1):.0%})", va="center", fontsize=9)
-        ratio = f", largest : smallest {filled.max() / filled.min():.1f} : 1" if len(filled) else ""
+        ratio = f"\nlargest : smallest {filled.max() / filled.min():.1f} : 1" if len(filled) else ""
         ax.set_title(f"{split}: {total:,} faces{ratio}", fontsize=10)
         ax.set(xlabel="faces", ylabel="", xlim=(0, max(values.max(), 1) * 1.38))
         ax.tick_params(left=False)
@@ -116,25 +116,10 @@ def beta_density(alphas: Sequence[float] = (0.1, 1.0, 4.0), draws: np.ndarray | 
         label = f"{len(draws):,} draws at {alphas[0]:g}"
         ax.hist(draws, bins=40, range=(0, 1), density=True, color=GRID, edgecolor="white", label=label)
     for alpha, colour, style in zip(alphas, (MAIN, SECOND, "#009E73", "#E69F00"), ("-", "--", ":", "-."), strict=False):
-        ax.plot(grid, stats.beta(alpha, alpha).pdf(grid), style, color=colour, label=f"alpha = {alpha:g}")
+        density = (grid * (1 - grid)) ** (alpha - 1) * math.gamma(2 * alpha) / math.gamma(alpha) ** 2
+        ax.plot(grid, density, style, color=colour, label=f"alpha = {alpha:g}")
     ax.set(xlabel="lambda, share of the first face", ylabel="density", xlim=(0, 1), ylim=(0, 6))
     ax.legend(loc="upper center", ncols=2)
-    return drawn
-
-
-@styled
-def soft_labels(labels: np.ndarray, titles: Sequence[str], names: Sequence[str] = LABELS) -> Figure:
-    """Label vectors (B, K) with rows that sum to 1 as small bar charts, a panel each."""
-    drawn, axes = new_axes(1, len(labels), 1.25 * len(labels) + 0.8, 1.7, sharey=True)
-    for ax, label, title in zip(axes[0], labels, titles, strict=True):
-        ax.barh(list(names), label, color=list(COLOURS.values())[: len(names)])
-        for row, value in enumerate(label):
-            if value > 0.005:
-                ax.text(value, row, f" {value:.2f}", va="center", fontsize=8)
-        ax.set(xlim=(0, 1.4), xticks=(0, 1), ylim=(len(names) - 0.4, -0.6))
-        ax.set_title(title, fontsize=9)
-        ax.tick_params(left=False, labelsize=8)
-    axes[0, 0].set_xlabel("share of the label", fontsize=8)
     return drawn
 
 

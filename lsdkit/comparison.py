@@ -1,0 +1,56 @@
+"""Members against ensembles: scores with intervals, from the predictions that finished runs left in a folder."""
+
+import pandas as pd
+
+from lsdkit import ensemble, metrics, results
+
+SHORT_MIX = {"mixup": "Mix-up", "mixaugment": "Mix-aug"}
+
+
+def short_name(run: pd.Series) -> str:
+    """A run in few words, from a row of `results.list_runs`.
+
+    >>> short_name(pd.Series({"mix": "mixup", "appearance": "dino", "bag": 2, "basic_aug": True}))
+    'Mix-up, dino, bag 2'
+    """
+    words = [SHORT_MIX[run["mix"]], run["appearance"], f"bag {run['bag']}" if run["bag"] else "whole set"]
+    return ", ".join(words if run["basic_aug"] else [*words, "no basic aug"])
+
+
+def score_members(runs: pd.DataFrame, split: str = "validation") -> pd.DataFrame:
+    """Macro F1 of each run with its 95% bootstrap interval over the faces of `split`.
+
+    Columns: run, name, group ("strong member" or "weak member"), value, low, high; best first within a group.
+    """
+    rows = []
+    for _, run in runs.iterrows():
+        group = "weak member" if run["bag"] else "strong member"
+        scores = score(results.read_predictions(run["path"]), split)
+        rows.append({"run": run["run"], "name": short_name(run), "group": group, **scores})
+    return pd.DataFrame(rows).sort_values(["group", "value"], ascending=[True, False], ignore_index=True)
+
+
+def score_ensembles(runs: pd.DataFrame, split: str = "validation", vote: str = "probabilities") -> pd.DataFrame:
+    """The rules of Table 4, and the vote of all, over the runs that exist.
+
+    Columns: name, group ("ensemble", or "ensemble, incomplete" where cells of the rule were not run), members,
+    missing, value, low, high, mean_of_members; scores are NaN where a rule selects nothing.
+    """
+    paths = dict(zip(runs["run"], runs["path"], strict=True))
+    own = {run: score(results.read_predictions(path), split)["value"] for run, path in paths.items()}
+    rows = []
+    for rule in ensemble.SELECTION_RULES.values():
+        chosen = rule(runs)
+        row = {"name": chosen.name, "members": len(chosen.runs), "missing": chosen.missing}
+        row["group"] = "ensemble" if chosen.complete else "ensemble, incomplete"
+        if chosen.runs:
+            row |= score(ensemble.vote_runs([paths[run] for run in chosen.runs], vote), split)
+            row["mean_of_members"] = sum(own[run] for run in chosen.runs) / len(chosen.runs)
+        rows.append(row)
+    columns = ["name", "group", "members", "missing", "value", "low", "high", "mean_of_members"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def score(predictions: pd.DataFrame, split: str = "validation") -> dict[str, float]:
+    """Macro F1 in [0, 1] of predictions on the labelled faces of a split: value, low and high (95%)."""
+    return metrics.bootstrap_f1(*results.labelled(predictions, split)).loc["macro_f1"].to_dict()

@@ -1,0 +1,142 @@
+"""What the notebooks share: parameters to a checked member, run folders, and small runs where none exist yet.
+
+Importing this module is cheap on purpose: a wrong parameter fails before torch and the rest are loaded.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lsdkit.paths import resolve
+from lsdkit.recipes import Member, check_choice, recipe_named
+
+DEVICES = ("auto", "cpu", "cuda")
+RUNS = "runs"  # where runs go by default, below the project root
+KINDS = {
+    "rendered": "rendered faces: drawn by this kit, no photographs and no real people",
+    "photographs": "photographs",
+    "synthetic": "synthetic faces for training, photographs for validation",
+}
+SMALL_ENSEMBLE = (  # what notebook 05 trains to run alone: (mix, appearance, bag)
+    ("mixaugment", "vggface2", 0),
+    ("mixaugment", "vggface2", 1),
+    ("mixaugment", "vggface2", 2),
+    ("mixup", "mobilevitv2", 1),
+)
+
+
+def member_from_parameters(
+    RECIPE: str,
+    MIX: str = "mixaugment",
+    APPEARANCE: str = "vggface2",
+    BASIC_AUG: bool = True,
+    BAG: int = 0,
+    SEED: int = 0,
+    EPOCHS: int = 0,
+    DEVICE: str = "auto",
+) -> Member:
+    """The member that a notebook's parameters describe; raises `ValueError` with the valid values for a wrong one.
+
+    >>> member_from_parameters("smoke", MIX="mixup", BAG=2).name
+    'smoke-mixup-vggface2-basic-bag2-seed0'
+    >>> member_from_parameters("smoke", MIX="cutmix")
+    Traceback (most recent call last):
+    ValueError: Expected `MIX` to be one of 'mixup', 'mixaugment', but got 'cutmix'
+    """
+    recipe = recipe_named(RECIPE)
+    check_choice("DEVICE", DEVICE, DEVICES)
+    if APPEARANCE not in dict(recipe.appearances):
+        _check_backbone(APPEARANCE, tuple(dict(recipe.appearances)))
+    return Member(recipe=recipe, mix=MIX, appearance=APPEARANCE, basic_aug=BASIC_AUG, bag=BAG, seed=SEED, epochs=EPOCHS)
+
+
+def _check_backbone(appearance: str, paper_names: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless `appearance` is a backbone's own name."""
+    from lsdkit import backbones  # slow to import: only where the paper's names do not answer
+
+    if appearance not in backbones.names():
+        names = ", ".join(map(repr, paper_names))
+        own = ", ".join(map(repr, backbones.OWN))
+        raise ValueError(
+            f"Expected `APPEARANCE` to be one of {names}, or a backbone ({own}, a timm model), but got {appearance!r}"
+        )
+
+
+def run_dir_for(run_dir: str | Path, member: Member) -> Path:
+    """The folder of a member's run: `run_dir` below the project root, or runs/<member.name> for ""."""
+    return resolve(run_dir) if str(run_dir) else resolve(RUNS) / member.name
+
+
+def kind_sentence(kind: str) -> str:
+    """What a store's faces are, in words for a heading.
+
+    >>> kind_sentence("rendered")
+    'rendered faces: drawn by this kit, no photographs and no real people'
+    """
+    return KINDS[kind]
+
+
+def check_parameters(notebook: str | Path, parameters: dict) -> None:
+    """Raise `ValueError` for a parameter that the notebook does not declare (papermill itself only logs a warning)."""
+    import papermill
+
+    valid = papermill.inspect_notebook(str(notebook))
+    unknown = sorted(set(parameters) - set(valid))
+    if unknown:
+        raise ValueError(
+            f"Expected parameters of {Path(notebook).name} ({', '.join(valid)}), but got {', '.join(unknown)}"
+        )
+
+
+def newest_run() -> Path | None:
+    """The finished run below `runs/` (at most two folders deep) that was written last; None where there is none."""
+    found = [*resolve(RUNS).glob("*/result.json"), *resolve(RUNS).glob("*/*/result.json")]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
+def newest_ensemble(least: int = 2) -> Path | None:
+    """The folder below `runs/` with at least this many finished runs in it that was written to last, or None."""
+    folders = {path.parent.parent for path in resolve(RUNS).glob("*/*/result.json")}
+    folders = [folder for folder in folders if len(list(folder.glob("*/result.json"))) >= least]
+    return max(folders, key=lambda folder: max(p.stat().st_mtime for p in folder.glob("*/result.json")), default=None)
+
+
+def find_run(
+    run_dir: str | Path = "", recipe: str = "smoke", *, data_dir: str | Path = "", device: str = "auto"
+) -> Path:
+    """The folder of a finished run; where there is none, a Mix-augment member of `recipe` is trained first.
+
+    `run_dir` "": the run that was written last, wherever below `runs/`; a folder without a result is trained into.
+    """
+    if str(run_dir):
+        folder = resolve(run_dir)
+    else:
+        folder = newest_run() or run_dir_for("", member_from_parameters(recipe))
+    if not (folder / "result.json").is_file():
+        train_members([(folder, member_from_parameters(recipe, DEVICE=device))], data_dir=data_dir, device=device)
+    return folder
+
+
+def ensure_runs(
+    folder: str | Path = "", recipe: str = "smoke", *, seed: int = 0, data_dir: str | Path = "", device: str = "auto"
+) -> Path:
+    """A folder with at least two finished runs; where there are fewer, four small members are trained first.
+
+    `folder` "": the ensemble that was written last below `runs/`, or runs/<recipe>-ensemble.
+    """
+    place = resolve(folder) if str(folder) else newest_ensemble() or resolve(RUNS) / f"{recipe}-ensemble"
+    if len(list(place.glob("*/result.json"))) < 2:
+        members = [
+            member_from_parameters(recipe, MIX=mix, APPEARANCE=appearance, BAG=bag, SEED=seed, DEVICE=device)
+            for mix, appearance, bag in SMALL_ENSEMBLE
+        ]
+        train_members([(place / member.name, member) for member in members], data_dir=data_dir, device=device)
+    return place
+
+
+def train_members(runs: Sequence[tuple[Path, Member]], *, data_dir: str | Path = "", device: str = "auto") -> None:
+    """Train members, each into its folder, one after the other; finished ones are left as they are."""
+    from lsdkit import prepare, training
+
+    store = prepare.open_or_render(data_dir, runs[0][1].recipe)
+    for folder, member in runs:
+        training.train_member(member, store, folder, device=device)
