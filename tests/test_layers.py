@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"expressions", "seeds", "files", "paths"},
-    {"recipes", "landmarks", "mix", "losses", "metrics"},
+    {"recipes", "landmarks", "weights", "mix", "losses", "metrics"},
     {"faces", "store", "crop", "openset", "augment", "dan", "backbones", "ensemble"},
     {"prepare", "multitask", "results", "checkpoints"},
     {"objective"},

@@ -19,9 +19,7 @@ def rand(*shape, seed=0):
 def assert_same(loss, reference, *inputs):
     """Equal values and equal gradients, which are not all zero."""
     torch.testing.assert_close(loss, reference, rtol=1e-12, atol=1e-12)
-    for ours, theirs in zip(
-        torch.autograd.grad(loss, inputs), torch.autograd.grad(reference, inputs), strict=True
-    ):
+    for ours, theirs in zip(torch.autograd.grad(loss, inputs), torch.autograd.grad(reference, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
         assert ours.abs().max() > 0
 
