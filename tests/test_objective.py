@@ -147,7 +147,7 @@ def step(recipe=SMOKE, seed=0, landmarks=None, class_weights=None, **options):
 @pytest.mark.parametrize("basic_aug", [True, False])
 @pytest.mark.parametrize("recipe", [SMOKE, AUTHORS], ids=["paper", "authors"])
 def test_every_parameter_learns(recipe, mix, basic_aug):
-    network, loss, parts = step(recipe, mix=mix, basic_aug=basic_aug, class_weights=torch.rand(6))
+    network, _, parts = step(recipe, mix=mix, basic_aug=basic_aug, class_weights=torch.rand(6))
     assert list(parts) == ["expression", "affinity", "partition", "landmarks"]
     assert all(value.isfinite() and not value.requires_grad for value in parts.values())
     for name, parameter in network.named_parameters():
