@@ -13,31 +13,54 @@ from lsdkit.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, annotate, denormalise, 
 
 # Shares of the square: the two eye centres, the mouth centre.
 TARGETS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.635]])
-DETECTION_SIDE = 1000  # pixels: larger photographs are shrunk for the search
+LARGEST, SMALLEST = 1000, 400  # pixels, longer side of what is searched: others are shrunk, or enlarged in a second try
+MARGIN = 0.3  # of the longer side, added around in that second try: the detector misses faces that fill their image
 ANGLES = (15, -15, 30, -30)  # degrees tried where an upright search finds nothing
 
 
 def find_face(image: Image.Image) -> tuple[np.ndarray, str] | None:
-    """Landmarks (68, 2) of the largest face in pixel positions of the image, and how it was found; None where there is none.
+    """Landmarks (68, 2) of the largest face, in pixel positions of the image, and how it was found; None without one.
 
-    Tried in turn: as it is ("found"), doubled ("upsampled"), turned by `ANGLES` ("rotated").
+    Tried in turn: the image as it is ("found"), doubled ("upsampled"), enlarged to `SMALLEST` with a margin that
+    repeats its border ("enlarged"), and that turned by `ANGLES` ("rotated"). A find with eyes or mouth outside is
+    dropped.
     """
-    scale = min(1.0, DETECTION_SIDE / max(image.size))
-    if scale < 1:
-        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    scale = min(1.0, LARGEST / max(image.size))
+    pixels = _scaled(image, scale)
     for upsample, how in ((0, "found"), (1, "upsampled")):
-        points = annotate(np.asarray(image), upsample)
+        if upsample and max(image.size) * scale > SMALLEST:
+            break
+        points = _placed(annotate(pixels, upsample), scale, 0, image.size)
         if points is not None:
-            return (points + 0.5) / scale - 0.5, how
-    centre = (np.array(image.size) - 1) / 2
-    for angle in ANGLES:
-        turned = image.rotate(angle, Image.Resampling.BILINEAR)
-        points = annotate(np.asarray(turned), 1)
+            return points, how
+    scale *= max(1.0, SMALLEST / (max(image.size) * scale))
+    pixels = _scaled(image, scale)
+    pad = round(MARGIN * max(pixels.shape))
+    canvas = Image.fromarray(np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+    centre = (np.array(canvas.size) - 1) / 2
+    for angle in (0, *ANGLES):
+        points = annotate(np.asarray(canvas.rotate(angle, Image.Resampling.BILINEAR)))
         if points is not None:
             c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-            points = (points - centre) @ np.array([[c, -s], [s, c]]).T + centre
-            return (points + 0.5) / scale - 0.5, "rotated"
+            points = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
+            points = _placed(points, scale, pad, image.size)
+        if points is not None:
+            return points, "rotated" if angle else "enlarged"
     return None
+
+
+def _scaled(image: Image.Image, scale: float) -> np.ndarray:
+    size = [max(1, round(side * scale)) for side in image.size]
+    return np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BICUBIC))
+
+
+def _placed(points: np.ndarray | None, scale: float, pad: int, size: tuple[int, int]) -> np.ndarray | None:
+    """Points of a scaled and padded image back in the image's own pixels; None where eyes or mouth fall outside it."""
+    if points is None:
+        return None
+    points = (points - pad + 0.5) / scale - 0.5
+    where = anchors(points)
+    return points if (where >= 0).all() and (where < np.array(size)).all() else None
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

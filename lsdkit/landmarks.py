@@ -94,7 +94,7 @@ class Annotations:
 
 
 def points_of_table(table: pd.DataFrame, source: str | Path) -> dict[str, np.ndarray]:
-    """Landmarks of a table with the columns key, x0, y0, ..., x67, y67 in [-1, 1]; a face with an empty cell is left away.
+    """Landmarks of a table: key, x0, y0, ..., x67, y67 in [-1, 1]; a face with an empty cell is left away.
 
     Raises `ValueError` for missing columns, repeated keys, or values that are no [-1, 1] coordinates (pixels, for one).
     """

@@ -21,6 +21,7 @@ from lsdkit.paths import resolve
 from lsdkit.recipes import Recipe
 from lsdkit.store import SPLITS, Store, write_store
 
+VERSION = 1  # of what this module and its readers do with a source; raised where a change makes other stores of it
 CROP_SIZE = 112  # pixels, of aligned crops where no size is given: the release's own
 DEFAULT_OPEN, SMOKE_OPEN = "data/open", "data/open-smoke"
 
@@ -193,7 +194,13 @@ def _prepare(
     size = size or (CROP_SIZE if crop else None)
     given = listing.landmarks | _landmarks(landmarks, listing, iscrop_false)
     transform = _transform(landmarks, given, crop, size)
-    settings = settings | {"size": size, "landmarks": landmarks, "iscrop_false": iscrop_false, "crop": crop}
+    settings = settings | {
+        "version": VERSION,
+        "size": size,
+        "landmarks": landmarks,
+        "iscrop_false": iscrop_false,
+        "crop": crop,
+    }
     settings["source_digest"] = _digest(listing, given)
     with _turn(out):
         return _finished(out, settings) or write_store(
