@@ -1,6 +1,8 @@
 """The set-up files agree: conda's list, the make targets and pyproject.toml are one environment."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -43,3 +45,19 @@ def test_every_dependency_has_its_reason_written_down():
 def test_continuous_integration_runs_the_readme_test_command():
     assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_every_imported_package_is_declared():
+    """What lsdkit imports is named in pyproject.toml, not just brought along by something else."""
+    provided_by = {"PIL": "pillow", "sklearn": "scikit-learn", "dlib": "dlib-bin", "yaml": "pyyaml"}
+    extras = [entry for entries in PROJECT["optional-dependencies"].values() for entry in entries]
+    declared = {re.split("[<>=]", entry)[0] for entry in PROJECT["dependencies"] + extras}
+    undeclared = {}
+    for path in [*(ROOT / "lsdkit").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"lsdkit", "tests"}:
+                if provided_by.get(top, top) not in declared:
+                    undeclared.setdefault(top, path.name)
+    assert not undeclared
