@@ -30,6 +30,17 @@ def score_members(runs: pd.DataFrame, split: str = "validation") -> pd.DataFrame
     return pd.DataFrame(rows).sort_values(["group", "value"], ascending=[True, False], ignore_index=True)
 
 
+def selections(runs: pd.DataFrame) -> list[ensemble.Selection]:
+    """What each rule of Table 4, and the vote of all, selects; a rule for which a cell has two runs selects nothing."""
+    found = []
+    for name, rule in ensemble.SELECTION_RULES.items():
+        try:
+            found.append(rule(runs))
+        except ValueError as error:  # for example two seeds in one folder
+            found.append(ensemble.Selection(name, (), (str(error),)))
+    return found
+
+
 def score_ensembles(runs: pd.DataFrame, split: str = "validation", vote: str = "probabilities") -> pd.DataFrame:
     """The rules of Table 4, and the vote of all, over the runs that exist.
 
@@ -39,8 +50,7 @@ def score_ensembles(runs: pd.DataFrame, split: str = "validation", vote: str = "
     paths = dict(zip(runs["run"], runs["path"], strict=True))
     own = {run: score(results.read_predictions(path), split)["value"] for run, path in paths.items()}
     rows = []
-    for rule in ensemble.SELECTION_RULES.values():
-        chosen = rule(runs)
+    for chosen in selections(runs):
         row = {"name": chosen.name, "members": len(chosen.runs), "missing": chosen.missing}
         row["group"] = "ensemble" if chosen.complete else "ensemble, incomplete"
         if chosen.runs:

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import figure
+from matplotlib import figure, ticker
 
 from lsdkit.expressions import EXPRESSIONS
 
@@ -142,6 +142,9 @@ def training_curves(history: pd.DataFrame) -> Figure:
         if part in history:
             parts.plot(epochs, history[part], color=colour, marker=marker, ms=4, label=part)
     parts.set_yscale("log")
+    parts.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    parts.yaxis.set_major_formatter("{x:g}")
+    parts.yaxis.set_minor_locator(ticker.NullLocator())
     parts.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     score.plot(epochs, history["val_macro_f1"], color=MAIN, marker="o", ms=4)
     best = history["val_macro_f1"].idxmax()
@@ -155,7 +158,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
         ha="center",
     )
     score.axhline(1 / 6, color=MUTED, lw=1, ls=":")
-    score.text(epochs.iloc[-1], 1 / 6 - 0.02, "chance", fontsize=8, color=MUTED, va="top", ha="right")
+    score.text(1, 1 / 6, " chance", transform=score.get_yaxis_transform(), fontsize=8, color=MUTED, va="center")
     score.set(ylim=(0, 1))
     for ax, title, unit in zip(
         axes[0],

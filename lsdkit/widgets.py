@@ -1,6 +1,7 @@
 """The interactive explorers of the notebooks: ipywidgets around one picture, redrawn as PNG at each change.
 
-A widget's output also carries that picture, so that a viewer without widgets shows the first view of it.
+A picture of the first view is left beside each, and hidden where the widget itself is drawn: a page without a kernel
+(an exported one, a run by papermill) still shows something in its place.
 """
 
 import base64
@@ -8,6 +9,7 @@ from collections.abc import Callable
 
 import ipywidgets
 import numpy as np
+from IPython.display import HTML, display
 
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.faceplots import face_sheet, mixtures
@@ -15,6 +17,7 @@ from lsdkit.plots import Figure, png
 from lsdkit.store import Store
 
 EVERY = "all"
+HIDE = "<style>.jp-OutputArea:has(.jupyter-widgets) .lsdkit-static { display: none }</style>"
 
 
 class Explorer(ipywidgets.VBox):
@@ -37,9 +40,10 @@ class Explorer(ipywidgets.VBox):
         self.message.value = drawn.get_label()
         self.picture.value = png(drawn)
 
-    def _repr_mimebundle_(self, **options: object) -> dict:
-        bundle = super()._repr_mimebundle_(**options)
-        return {**bundle, "image/png": base64.b64encode(self.picture.value).decode()}
+    def _ipython_display_(self) -> None:
+        display(super()._repr_mimebundle_(), raw=True)
+        picture = base64.b64encode(self.picture.value).decode()
+        display(HTML(f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{picture}">'))
 
 
 def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer:
