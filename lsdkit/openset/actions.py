@@ -156,7 +156,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "HAPPINESS": (
         _variant("smile", mouthSmile=0.9, cheekSquint=0.7, eyeSquint=0.4),  # 6 + 12
-        _variant("slight", mouthSmile=0.65, cheekSquint=0.4, eyeSquint=0.2, mouthDimple=0.3),  # 12
+        _variant("slight", mouthSmile=0.75, cheekSquint=0.4, eyeSquint=0.2, mouthDimple=0.3),  # 12
         _variant(  # 6 + 12 + 25: teeth shown
             "toothy", mouthSmile=1.0, cheekSquint=0.9, eyeSquint=0.5, mouthUpperUp=0.5, mouthLowerDown=0.35, jawOpen=0.1
         ),
@@ -203,23 +203,24 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
     ),
     "SURPRISE": (
-        _variant("open", browInnerUp=1.3, browOuterUp=1.3, eyeWide=1.1, jawOpen=0.65),  # 1 + 2 + 5 + 26
+        _variant("open", browInnerUp=1.3, browOuterUp=1.3, eyeWide=1.1, jawOpen=0.9),  # 1 + 2 + 5 + 26
         _variant(
-            "dropped", browInnerUp=1.4, browOuterUp=1.4, eyeWide=1.2, jawOpen=1.0, mouthFunnel=0.2
+            "dropped", browInnerUp=1.4, browOuterUp=1.4, eyeWide=1.2, jawOpen=1.3, mouthFunnel=0.2
         ),  # 1 + 2 + 5 + 27
         _variant(
-            "rounded", browInnerUp=1.3, browOuterUp=1.3, eyeWide=1.2, jawOpen=0.4, mouthFunnel=0.7, mouthPucker=0.3
+            "rounded", browInnerUp=1.3, browOuterUp=1.3, eyeWide=1.2, jawOpen=0.65, mouthFunnel=0.7, mouthPucker=0.3
         ),  # 1 + 2 + 5 + 22 + 26
-        _variant("parted", browInnerUp=1.5, browOuterUp=1.5, eyeWide=1.2, jawOpen=0.25),  # 1 + 2 + 5 + 25
+        _variant("parted", browInnerUp=1.5, browOuterUp=1.5, eyeWide=1.2, jawOpen=0.35),  # 1 + 2 + 5 + 25
     ),
     "NEUTRAL": (_variant("rest"),),
 }
-GAINS = {
+GAINS = {  # the mesh's own brow actions are weak, its eyeWide strong; the first prefix that fits counts
+    "browInner": 2.0,
     "brow": 1.4,
     "eyeWide": 0.55,
     "noseSneer": 1.3,
     "mouthFrown": 1.2,
-}  # the mesh's own brow actions are weak, its eyeWide strong
+}
 DISTRACTORS = (  # small actions that say nothing of the expression
     "jawLeft", "jawRight", "mouthLeft", "mouthRight", "mouthPucker", "mouthDimple", "cheekPuff", "jawForward",
     "mouthRollLower", "mouthShrugUpper", "eyeSquint", "browOuterUpLeft", "browOuterUpRight",

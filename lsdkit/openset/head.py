@@ -19,8 +19,11 @@ from PIL import Image
 from lsdkit.files import atomic
 from lsdkit.openset.sliders import identity_targets
 
-FORMAT = 3  # of the cached file; raise it when what is cached changes
+FORMAT = 7  # of the cached file; raise it when what is cached changes
 SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of the mesh
+TEETH_BACK = 0.05  # decimetres: as they are, they show through closed lips
+HAIR_SPREAD = 1.25  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
+TONGUE_SINKS = (0.0, -0.08, -0.15)  # decimetres at a fully open jaw: as it is, the tongue fills the mouth
 _PARTS = {  # group of base.obj -> part
     "body": SKIN,
     "helper-l-eye": EYE_LEFT,
@@ -121,15 +124,20 @@ def _read(data: Path) -> dict[str, np.ndarray]:
     vertex_parts[place[triangles]] = parts[:, None]
     units = sorted((data / "faceunits01" / "targets" / "faceunits").glob("*.target"))
     targets = identity_targets(data / "mpfb2" / "targets")
+    moved = {path.stem: _read_target([path], place, len(kept)) for path in units}
+    moved["jawOpen"].reshape(-1, 3)[vertex_parts == TONGUE] += TONGUE_SINKS
+    rest = points[kept].astype(np.float32)
+    rest[vertex_parts == TEETH, 2] -= TEETH_BACK
+    rest[(vertex_parts == HAIR) & (rest[:, 2] < 0.3), 0] *= HAIR_SPREAD
     return {
-        "rest": points[kept].astype(np.float32),
+        "rest": rest,
         "triangles": place[triangles].astype(np.int32),
         "parts": parts,
         "vertex_parts": vertex_parts,
         "masks": _read_masks(data / "mpfb2" / "textures", uv[kept]),
         "landmarks": place[np.array(LANDMARK_VERTICES.split(), int)],
-        "units": np.stack([_read_target([path], place, len(kept)) for path in units]),
-        "unit_names": np.array([path.stem for path in units]),
+        "units": np.stack(list(moved.values())),
+        "unit_names": np.array(list(moved)),
         "targets": np.stack([_read_target(paths, place, len(kept)) for paths in targets.values()]),
         "target_names": np.array(list(targets)),
     }
@@ -164,13 +172,18 @@ def _head_triangles(points: np.ndarray, faces: dict[str, list]) -> tuple[np.ndar
             x, y, z = np.abs(points[quad, 0]), points[quad, 1], points[quad, 2]
             if part == SKIN and (y.min() < 5.3 or x.max() > 1.9):
                 continue
-            if part == HAIR and (y.min() < 5.3 or not (z.max() < 0.95 and (x.min() > 0.62 or z.max() < 0.2))):
+            if part == HAIR and not _hangs_beside(x, y, z):
                 continue
             triangles += [quad[[0, 1, 2]], quad[[0, 2, 3]]]
             parts += [part, part]
     triangles, parts = np.array(triangles), np.array(parts, np.uint8)
     whole = (triangles[:, 0] != triangles[:, 2]) & (triangles[:, 2] != triangles[:, 1])
     return triangles[whole], parts[whole]
+
+
+def _hangs_beside(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> bool:
+    """Whether a quad of the hair shell, given its |x|, y and z, hangs beside or behind the head, not over the face."""
+    return bool(y.min() > 5.0 and ((x.min() > 0.62 and z.max() < 0.95) or z.max() < 0.45))
 
 
 def _read_masks(folder: Path, uv: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.openset.head import SKIN, Head
+from lsdkit.openset.hair import BALD
+from lsdkit.openset.head import Head
 from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES
 
 SKIN_TONES = np.array(  # sRGB in [0, 1], from dark to light
@@ -49,10 +50,9 @@ class Subject(NamedTuple):
     brow_thickness: float
     brow_arch: float
     brow_strength: float  # 0 invisible .. 1 opaque
-    hairline: float  # height of the hair's edge over the forehead
+    hairline: float  # height of the hair's edge over the forehead, `hair.BALD` for none
     side_line: float  # how far down the hair reaches behind the ears
     long_hair: bool
-    bald: bool
     hair_volume: float
     stubble: float  # 0 none .. 1 a full beard
     blush: float
@@ -86,7 +86,7 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
     lips = linear(tone * [0.88, 0.66, 0.66]) * (1 - redness) + redness * linear(tone * [0.85, 0.45, 0.48])
     is_male = male > 0.5
     long_hair = generator.random() < (0.06 if is_male else 0.65)
-    bald = bool(is_male and generator.random() < 0.10 + 0.25 * age)
+    bald = is_male and generator.random() < 0.10 + 0.25 * age
     return Subject(
         points=points,
         age=age,
@@ -97,12 +97,11 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
         brows=hair * generator.uniform(0.5, 0.9) if shade < 7 else hair * 0.5,
         eyes=linear(EYE_COLOURS[eye] * generator.uniform(0.8, 1.3)),
         brow_thickness=generator.uniform(0.045, 0.065) + 0.015 * male,
-        brow_arch=generator.uniform(0.04, 0.085),
+        brow_arch=generator.uniform(0.03, 0.065),
         brow_strength=generator.uniform(0.75, 1.0),
-        hairline=generator.uniform(7.72, 7.98) + 0.10 * (is_male and age > 0.5),
+        hairline=BALD if bald else generator.uniform(7.70, 7.98) + 0.10 * (is_male and age > 0.5),
         side_line=generator.uniform(6.5, 6.9),
-        long_hair=bool(long_hair),
-        bald=bald,
+        long_hair=bool(long_hair and not bald),
         hair_volume=generator.uniform(0.02, 0.10) + 0.06 * long_hair,
         stubble=float(is_male) * max(0.0, generator.uniform(-0.6, 0.7)),
         blush=generator.uniform(0.0, 0.5),
@@ -133,22 +132,6 @@ def _draw_points(
     for name in generator.choice(sides, 6, replace=False):
         amounts[head.target(f"asym:{name}-{generator.choice(['l', 'r'])}")] = generator.uniform(0.0, 0.5)
     return head.rest + (amounts @ head.targets).reshape(-1, 3)
-
-
-def hair_line(x: np.ndarray, z: np.ndarray, hairline: float, side_line: float) -> np.ndarray:
-    """Height above which the scalp carries hair, at rest coordinates x and z, decimetres."""
-    front = hairline + 0.05 * np.cos(6.0 * x)
-    return np.interp(z, [0.25, 0.45, 0.70, 0.95, 1.15], [0, 0.35, 0.45, 0.85, 1.0]) * (front - side_line) + side_line
-
-
-def hair_cover(head: Head, subject: Subject) -> np.ndarray:
-    """How much each vertex is covered by hair, (N,) float32 in [0, 1]."""
-    if subject.bald:
-        return np.zeros(len(head.rest), np.float32)
-    x, y, z = head.rest.T.astype(np.float64)
-    above = (y - hair_line(x, z, subject.hairline, subject.side_line)) / 0.10
-    cover = np.clip(above + 0.5, 0.0, 1.0) * (head.masks[:, 3] < 0.3) * (head.vertex_parts == SKIN)
-    return (cover * (head.masks[:, 2] < 0.3)).astype(np.float32)
 
 
 def _along(table: np.ndarray, place: float) -> np.ndarray:

@@ -9,8 +9,9 @@ from lsdkit.openset.actions import draw_actions, draw_variant, variant_of
 from lsdkit.openset.appearance import draw_background, draw_shot, style_named
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.develop import develop
-from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, TEETH, TONGUE, load_head
-from lsdkit.openset.identity import Subject, draw_subject, hair_cover
+from lsdkit.openset.hair import hair_cover
+from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SKIN, TEETH, TONGUE, load_head
+from lsdkit.openset.identity import Subject, draw_subject
 from lsdkit.openset.occlusion import openness
 from lsdkit.openset.raster import rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
@@ -29,7 +30,6 @@ class Face(NamedTuple):
 class _Person(NamedTuple):
     subject: Subject
     points: np.ndarray  # (N, 3) float32, with the hair's volume
-    cover: np.ndarray  # (N,) float32
     triangles: np.ndarray
     parts: np.ndarray
     two_sided: np.ndarray
@@ -70,7 +70,6 @@ def render_face(
         posed=posed,
         normals=vertex_normals(posed, person.triangles),
         masks=head.masks,
-        cover=person.cover,
         openness=openness(),
         eyes=((eyes - centre) @ turn.T).astype(np.float32),
         gaze=_gaze(gaze, (eyes - centre) @ turn.T, shot.distance),
@@ -88,13 +87,13 @@ def _person(seed: int) -> _Person:
     """The subject of a seed, its hair and the triangles that it shows."""
     head = load_head()
     subject = draw_subject(head, numpy_generator(seed, "subject"))
-    cover = hair_cover(head, subject)
+    cover = hair_cover(head.rest, head.masks, head.vertex_parts == SKIN, subject.hairline, subject.side_line)
     normals = vertex_normals(subject.points, head.triangles)
     points = subject.points + normals * (cover * subject.hair_volume)[:, None].astype(np.float32)
     shown = (head.parts != HAIR) | subject.long_hair
     parts = head.parts[shown]
     two_sided = np.isin(parts, [LASHES, HAIR, TEETH, TONGUE])
-    return _Person(subject, points, cover, np.ascontiguousarray(head.triangles[shown]), parts, two_sided)
+    return _Person(subject, points, np.ascontiguousarray(head.triangles[shown]), parts, two_sided)
 
 
 def _gaze(degrees: np.ndarray, eyes: np.ndarray, distance: float) -> np.ndarray:
@@ -115,6 +114,8 @@ def _paint(subject: Subject, shirt: np.ndarray) -> Paint:
         brow_thickness=float(subject.brow_thickness),
         brow_arch=float(subject.brow_arch),
         brow_strength=float(subject.brow_strength),
+        hairline=float(subject.hairline),
+        side_line=float(subject.side_line),
         stubble=float(subject.stubble),
         blush=float(subject.blush),
         mottling=float(subject.mottling),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from lsdkit.openset.hair import hair_line
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, TEETH, TONGUE
 
 AVERAGE = 2  # samples along each side of a pixel
@@ -24,7 +25,6 @@ class Surface(NamedTuple):
     posed: np.ndarray  # (N, 3) float32, camera space
     normals: np.ndarray  # (N, 3) float32, camera space
     masks: np.ndarray  # (N, 4) float32: lips, eyelids, inside of the mouth, ears
-    cover: np.ndarray  # (N,) float32, hair on the scalp
     openness: np.ndarray  # (N,) float32, share of the sky that a vertex sees
     eyes: np.ndarray  # (2, 3) float32, centres of the eye balls, camera space
     gaze: np.ndarray  # (2, 3) float32, unit vectors
@@ -42,6 +42,8 @@ class Paint(NamedTuple):
     brow_thickness: float
     brow_arch: float
     brow_strength: float
+    hairline: float
+    side_line: float
     stubble: float
     blush: float
     mottling: float
@@ -75,7 +77,7 @@ def _ripple(x, y, z):
 
 
 @njit(cache=True)
-def _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint):
+def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     """Write the albedo of the skin at a rest point into `colour`; returns how glossy it is, 0 to 1."""
     side = abs(x)
     tint = 1.0 + paint.mottling * _ripple(x, y, z)
@@ -91,7 +93,7 @@ def _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint):
     if paint.stubble > 0.0 and z > 0.3:
         chin = 1.0 - _step(y, 6.50, 6.62) * _step(side, 0.16, 0.26) * (1.0 - _step(side, 0.45, 0.62) * (y < 7.1))
         beard = _step(6.88 - y, 0.0, 0.10) * _step(y, 6.05, 6.25) * max(chin, 0.35 * _step(side, 0.3, 0.5))
-        beard *= paint.stubble * (1.0 - 0.9 * lips) * (0.85 + 0.15 * np.sin(70.0 * x) * np.sin(61.0 * y))
+        beard *= paint.stubble * (1.0 - 0.9 * lips)
         for c in range(3):
             colour[c] += beard * 0.8 * (paint.hair[c] * 1.1 - colour[c])
         gloss -= 0.7 * beard
@@ -104,10 +106,10 @@ def _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint):
         half = paint.brow_thickness * (1.0 - 0.55 * max(0.0, s) ** 1.5)
         brow = (
             (1.0 - _step(abs(y - line), half * 0.45, half * 1.05))
-            * _step(s, -0.06, 0.08)
+            * _step(s, -0.02, 0.14)
             * (1.0 - _step(s, 0.86, 1.06))
         )
-        brow *= paint.brow_strength * (0.88 + 0.12 * np.sin(95.0 * x + 60.0 * y * (1.0 if x > 0 else -1.0)))
+        brow *= paint.brow_strength
         for c in range(3):
             colour[c] += brow * (paint.brows[c] - colour[c])
         gloss -= 0.8 * brow
@@ -116,8 +118,10 @@ def _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint):
         colour[0] += deep * (0.22 - colour[0])
         colour[1] += deep * (0.045 - colour[1])
         colour[2] += deep * (0.045 - colour[2])
-    if cover > 0.0:
-        edge = _step(cover + 0.22 * np.sin(75.0 * x + 9.0 * np.sin(13.0 * z)) * (cover < 0.95), 0.25, 0.8)
+    ragged = 0.009 * np.sin(67.0 * x + 3.0 * np.sin(29.0 * z)) + 0.009 * np.sin(113.0 * x + 41.0 * z)
+    above = y - hair_line(x, z, paint.hairline, paint.side_line) + ragged
+    if above > 0.0 and ears < 0.5 and inside < 0.3:
+        edge = _step(above, 0.0, 0.10)
         strand = 0.82 + 0.18 * np.sin(60.0 * x + 22.0 * np.sin(3.0 * z + 2.0 * y)) * np.sin(23.0 * z + 9.0 * x)
         for c in range(3):
             colour[c] += edge * (paint.hair[c] * strand - colour[c])
@@ -186,14 +190,14 @@ def shade(seen, weights, surface, paint, light):
                 gloss, power = 9.0, 90.0
             elif part == LASHES:
                 for k in range(3):
-                    colour[k] = 0.3 * paint.brows[k]
+                    colour[k] = 0.35 * paint.brows[k] + 0.18 * paint.skin[k]
             elif part == TEETH:
                 colour[0], colour[1], colour[2] = 0.82, 0.77, 0.66
-                openness = 0.45 + 0.5 * _step(z, 1.15, 1.45)
+                openness = 0.35 + 0.5 * _step(z, 1.20, 1.48)
                 gloss = 0.6
             elif part == TONGUE:
                 colour[0], colour[1], colour[2] = 0.42, 0.13, 0.13
-                openness = 0.25 + 0.6 * _step(z, 1.0, 1.35)
+                openness = 0.08 + 0.45 * _step(z, 1.0, 1.4)
                 gloss = 0.6
             elif part == HAIR:
                 if nz < 0.0:
@@ -205,8 +209,8 @@ def shade(seen, weights, surface, paint, light):
                 lips = u * masks[a, 0] + v * masks[b, 0] + w * masks[c, 0]
                 lids = u * masks[a, 1] + v * masks[b, 1] + w * masks[c, 1]
                 inside = u * masks[a, 2] + v * masks[b, 2] + w * masks[c, 2]
-                cover = u * surface.cover[a] + v * surface.cover[b] + w * surface.cover[c]
-                gloss = _skin(colour, x, y, z, lips, lids, inside, cover, openness, paint)
+                ears = u * masks[a, 3] + v * masks[b, 3] + w * masks[c, 3]
+                gloss = _skin(colour, x, y, z, lips, lids, inside, ears, paint)
                 gloss *= 1.0 + 0.8 * lips
                 openness = max(openness, 0.35 * lips)
             facing = nx * light.key[0] + ny * light.key[1] + nz * light.key[2]
