@@ -13,54 +13,61 @@ from lsdkit.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, annotate, denormalise, 
 
 # Shares of the square: the two eye centres, the mouth centre.
 TARGETS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.635]])
-LARGEST, SMALLEST = 1000, 400  # pixels, longer side of what is searched: others are shrunk, or enlarged in a second try
-MARGIN = 0.3  # of the longer side, added around in that second try: the detector misses faces that fill their image
-ANGLES = (15, -15, 30, -30)  # degrees tried where an upright search finds nothing
+LARGEST, SMALLEST = 1000, 400  # pixels, longer side of what is searched: others are shrunk, or enlarged in a later try
+MARGIN = 0.3  # of the longer side, added around in the later tries: the detector misses faces that fill their image
+ANGLES = (15, -15, 30, -30, 45, -45)  # degrees tried where an upright search finds nothing
+LEVEL = 10  # degrees: a face that leans more is annotated again on the levelled image, which dlib reads better
 
 
 def find_face(image: Image.Image) -> tuple[np.ndarray, str] | None:
     """Landmarks (68, 2) of the largest face, in pixel positions of the image, and how it was found; None without one.
 
-    Tried in turn: the image as it is ("found"), doubled ("upsampled"), enlarged to `SMALLEST` with a margin that
-    repeats its border ("enlarged"), and that turned by `ANGLES` ("rotated"). A find with eyes or mouth outside is
-    dropped.
+    Tried in turn: the image as it is ("found"), doubled where it is small ("upsampled"), enlarged to `SMALLEST` with a
+    margin that repeats its border ("enlarged"), and that turned by `ANGLES` ("rotated"). A find with eyes or mouth
+    outside the image, or that is not found again on the levelled image, is dropped.
     """
-    scale = min(1.0, LARGEST / max(image.size))
-    pixels = _scaled(image, scale)
-    for upsample, how in ((0, "found"), (1, "upsampled")):
-        if upsample and max(image.size) * scale > SMALLEST:
-            break
-        points = _placed(annotate(pixels, upsample), scale, 0, image.size)
-        if points is not None:
-            return points, how
-    scale *= max(1.0, SMALLEST / (max(image.size) * scale))
-    pixels = _scaled(image, scale)
-    pad = round(MARGIN * max(pixels.shape))
-    canvas = Image.fromarray(np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
-    centre = (np.array(canvas.size) - 1) / 2
-    for angle in (0, *ANGLES):
-        points = annotate(np.asarray(canvas.rotate(angle, Image.Resampling.BILINEAR)))
-        if points is not None:
-            c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-            points = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
-            points = _placed(points, scale, pad, image.size)
-        if points is not None:
-            return points, "rotated" if angle else "enlarged"
+    longest = max(image.size)
+    scale = min(1.0, LARGEST / longest)
+    large = max(scale, SMALLEST / longest)
+    tries = [("found", scale, 0.0, (0,), 0)]
+    tries += [("upsampled", scale, 0.0, (0,), 1)] if longest <= SMALLEST else []
+    tries += [("enlarged", large, MARGIN, (0,), 0), ("rotated", large, MARGIN, ANGLES, 0)]
+    for how, factor, margin, angles, upsample in tries:
+        canvas, pad = _canvas(image, factor, margin)
+        for angle in angles:
+            points = _annotate_turned(canvas, angle, upsample)
+            if points is None:
+                continue
+            roll = np.rad2deg(np.arctan2(*(points[RIGHT_EYE].mean(0) - points[LEFT_EYE].mean(0))[::-1]))
+            if abs(roll - angle) > LEVEL:
+                points = _annotate_turned(canvas, roll, upsample)
+                if points is None:
+                    continue
+            points = (points - pad + 0.5) / factor - 0.5
+            where = anchors(points)
+            if (where >= 0).all() and (where < np.array(image.size)).all():
+                return points, how
     return None
 
 
-def _scaled(image: Image.Image, scale: float) -> np.ndarray:
-    size = [max(1, round(side * scale)) for side in image.size]
-    return np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BICUBIC))
+def _canvas(image: Image.Image, scale: float, margin: float) -> tuple[Image.Image, int]:
+    """The image scaled, and a margin that repeats its border; with the margin's width in pixels."""
+    if scale != 1:
+        image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+    pad = round(margin * max(image.size))
+    return (
+        Image.fromarray(np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), mode="edge")) if pad else image
+    ), pad
 
 
-def _placed(points: np.ndarray | None, scale: float, pad: int, size: tuple[int, int]) -> np.ndarray | None:
-    """Points of a scaled and padded image back in the image's own pixels; None where eyes or mouth fall outside it."""
+def _annotate_turned(canvas: Image.Image, angle: float, upsample: int) -> np.ndarray | None:
+    """dlib's landmarks on the canvas turned counter-clockwise by `angle` degrees, in positions of the unturned one."""
+    points = annotate(np.asarray(canvas.rotate(angle, Image.Resampling.BILINEAR) if angle else canvas), upsample)
     if points is None:
         return None
-    points = (points - pad + 0.5) / scale - 0.5
-    where = anchors(points)
-    return points if (where >= 0).all() and (where < np.array(size)).all() else None
+    c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    centre = (np.array(canvas.size) - 1) / 2
+    return (points - centre) @ np.array([[c, s], [-s, c]]) + centre
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 FALLBACK_SIZE = 112  # pixels, where the first image is not square: the release's own size
@@ -42,7 +42,11 @@ def decode(data: bytes) -> Image.Image:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if "transparency" in image.info:
+            image = image.convert("RGBA")
         return image.convert("RGB")
+    except UnidentifiedImageError as error:  # its own message holds a memory address
+        raise LeftOut("unreadable", f"no image format that Pillow knows, {len(data)} bytes") from error
     except Exception as error:  # Pillow's decoders raise many kinds; each means: not an image we can read
         raise LeftOut("unreadable", f"{type(error).__name__}: {error}".splitlines()[0][:200]) from error
 

@@ -251,7 +251,10 @@ def _with_release_table(listing: Listing) -> Listing:
     missing = {"key", "expression", "subject"} - set(given.columns)
     if missing:
         raise ValueError(f"Expected the columns key, expression and subject in {file}, but lacks {_listed(missing)}")
-    given = given.set_index("key").reindex(table["key"])
+    if "x0" in given.columns:
+        listing.landmarks = points_of_table(given[given["key"].isin(table["key"])], file)
+    listing.rendered = "variant" in given.columns
+    given = given[["key", "expression", "subject"]].set_index("key").reindex(table["key"])
     known = given["expression"].notna().to_numpy()
     if not known.any():
         raise ValueError(
@@ -264,9 +267,6 @@ def _with_release_table(listing: Listing) -> Listing:
         raise ValueError(f"{file} calls {row['key']} {named[disagree][0]}, but its folder says {row['expression']}")
     table["expression"] = np.where(table["expression"] == "", named, table["expression"])
     table["subject"] = given["subject"].fillna("").to_numpy()
-    if "x0" in given.columns:
-        listing.landmarks = points_of_table(given[known].reset_index(), file)
-    listing.rendered = "variant" in given.columns
     return listing
 
 

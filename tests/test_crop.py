@@ -1,0 +1,128 @@
+"""Alignment against known transforms; the search for faces on a folder of photographs, where there is one."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lsdkit.crop import TARGETS, Annotate, Crop, align, anchors, find_face, similarity
+from lsdkit.decode import LeftOut
+from lsdkit.landmarks import denormalise, normalise
+
+ROOT = Path(__file__).parent.parent
+REAL = Path(os.environ.get("LSDKIT_REAL_FACES", ROOT.parent / "shared" / "real_faces"))
+needs_dlib = pytest.mark.skipif(
+    importlib.util.find_spec("dlib") is None, reason="the extra lsdkit[dlib] is not installed"
+)
+
+
+def marked(seed: int = 0) -> np.ndarray:
+    """(68, 2) pixel positions whose eyes and mouth lie as `TARGETS` do, turned and scaled, plus noise elsewhere."""
+    points = np.random.default_rng(seed).uniform(60, 140, (68, 2))
+    c, s = 90 * np.cos(0.3), 90 * np.sin(0.3)
+    eyes_mouth = TARGETS @ np.array([[c, s], [-s, c]]) + [70, 50]
+    for part, centre in zip((slice(36, 42), slice(42, 48), slice(48, 68)), eyes_mouth, strict=True):
+        points[part] = points[part] - points[part].mean(0) + centre
+    return points
+
+
+def test_similarity_recovers_a_known_one_and_is_the_best():
+    rng = np.random.default_rng(0)
+    source = rng.normal(size=(5, 2))
+    angle, scale, shift = 0.7, 1.8, np.array([3.0, -2.0])
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(similarity(source, source @ turn.T + shift), np.c_[turn, shift], atol=1e-12)
+    target = rng.normal(size=(5, 2))  # no exact answer: least squares over a, b, tx, ty
+    rows = np.concatenate([[[x, -y, 1, 0], [y, x, 0, 1]] for x, y in source])
+    a, b, tx, ty = np.linalg.lstsq(rows, target.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(similarity(source, target), [[a, -b, tx], [b, a, ty]], atol=1e-12)
+    with pytest.raises(ValueError, match="one point"):
+        similarity(np.ones((3, 2)), target[:3])
+
+
+@pytest.mark.parametrize("size", [24, 64, 112])
+def test_align_puts_eyes_and_mouth_on_their_targets(size):
+    crop, points = align(Image.new("RGB", (200, 180)), marked(), size)
+    assert crop.size == (size, size)
+    np.testing.assert_allclose((anchors(points) + 1) / 2, TARGETS, atol=1e-9)
+
+
+def test_align_moves_pixels_and_landmarks_alike():
+    y, x = np.mgrid[:180, :200]
+    image = np.stack([x, y, x * 0], -1).astype(np.uint8)  # a picture that says where each of its pixels was
+    points = marked()
+    crop, moved = align(Image.fromarray(image), points, 64)
+    where = denormalise(moved, 64, 64)
+    inside = ((where > 1) & (where < 62)).all(1)
+    assert inside.sum() > 20
+    nearest = np.rint(where[inside]).astype(int)
+    read = np.asarray(crop)[nearest[:, 1], nearest[:, 0], :2].astype(float)
+    assert np.abs(read - points[inside]).max() < 1.8  # half a pixel of the crop is 0.7 here, and bytes are whole
+
+
+def test_align_by_nothing_copies_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    points = np.zeros((68, 2))
+    points[36:42], points[42:48], points[48:] = TARGETS * 64 - 0.5
+    crop, _ = align(Image.fromarray(image), points, 64)
+    assert (np.asarray(crop) == image).all()
+
+
+def test_align_antialiases_a_strong_reduction():
+    image = np.random.default_rng(0).integers(0, 2, (1024, 1024, 1), dtype=np.uint8).repeat(3, 2) * 255
+    points = np.zeros((68, 2))
+    points[36:42], points[42:48], points[48:] = TARGETS * 1024 - 0.5
+    crop, _ = align(Image.fromarray(image), points, 64)
+    assert np.asarray(crop).std() < 16  # mean of 16 x 16 coin throws: 8; plain sampling: 127
+
+
+def test_given_landmarks_need_no_search():
+    points = normalise(marked(), 200, 180)
+    image = Image.new("RGB", (200, 180))
+    crop, moved, how = Crop(48, {"a": points})(image, "a")
+    assert (crop.size, how) == ((48, 48), "given")
+    np.testing.assert_allclose((anchors(moved) + 1) / 2, TARGETS, atol=1e-9)
+    same, kept, how = Annotate({"a": points})(image, "a")
+    assert same is image
+    assert kept is points
+    assert how == "given"
+
+
+@needs_dlib
+def test_no_face_is_an_outcome():
+    image = Image.new("RGB", (90, 70), "grey")
+    assert find_face(image) is None
+    with pytest.raises(LeftOut) as left:
+        Crop(48)(image, "a")
+    assert (left.value.reason, "90 x 70" in left.value.detail) == ("no_face", True)
+    assert Annotate()(image, "a")[1:] == (None, "missing")
+
+
+@needs_dlib
+@pytest.mark.real_faces
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no photographs in {REAL.name} (LSDKIT_REAL_FACES)")
+def test_points_of_a_small_or_turned_photograph_come_back_in_its_own_pixels():
+    errors, ways = {"small": [], "turned": []}, set()
+    for file in sorted((REAL / "happiness").glob("*.jpg"))[:7]:
+        image = Image.open(file).convert("RGB")
+        whole = find_face(image)
+        if whole is None:
+            continue
+        points = whole[0]
+        span = np.ptp(points[36:48, 0])
+        small = image.resize((image.width // 8, image.height // 8), Image.Resampling.BICUBIC)
+        turned = image.rotate(-50, Image.Resampling.BILINEAR)
+        c, s = np.cos(np.deg2rad(50)), np.sin(np.deg2rad(50))
+        centre = (np.array(image.size) - 1) / 2
+        expected = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
+        for name, changed, scale, target in (("small", small, 8, points), ("turned", turned, 1, expected)):
+            found = find_face(changed)
+            if found is not None:
+                errors[name].append(np.abs((found[0] + 0.5) * scale - 0.5 - target).mean() / span)
+                ways.add(found[1])
+    assert min(map(len, errors.values())) >= 3
+    assert max(map(np.median, errors.values())) < 0.1
+    assert "rotated" in ways
