@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.expressions import EXPRESSIONS
 from lsdkit.openset.head import Head
 
 
@@ -229,9 +228,7 @@ DISTRACTORS = (  # small actions that say nothing of the expression
 
 def variant_of(expression: str, name: str) -> Variant:
     """The variant of this name. Raises `ValueError` with the names there are."""
-    if expression not in VARIANTS:
-        raise ValueError(f"Expected `expression` to be one of {', '.join(VARIANTS)}, but got {expression!r}")
-    for variant in VARIANTS[expression]:
+    for variant in _variants(expression):
         if variant.name == name:
             return variant
     names = ", ".join(variant.name for variant in VARIANTS[expression])
@@ -240,7 +237,7 @@ def variant_of(expression: str, name: str) -> Variant:
 
 def draw_variant(expression: str, generator: np.random.Generator) -> str:
     """The name of a variant of an expression, each equally likely."""
-    names = [variant.name for variant in VARIANTS[expression]]
+    names = [variant.name for variant in _variants(expression)]
     return names[generator.integers(len(names))]
 
 
@@ -275,12 +272,15 @@ def draw_actions(
     return np.array(list(actions.values()), np.float32), np.array([sideways, upward])
 
 
+def _variants(expression: str) -> tuple[Variant, ...]:
+    if expression not in VARIANTS:
+        raise ValueError(f"Expected `expression` to be one of {', '.join(VARIANTS)}, but got {expression!r}")
+    return VARIANTS[expression]
+
+
 def _sides(head: Head, name: str) -> tuple[str, ...]:
     return (name,) if name in head.unit_names else (f"{name}Left", f"{name}Right")
 
 
 def _gain(unit: str) -> float:
     return next((gain for prefix, gain in GAINS.items() if unit.startswith(prefix)), 1.0)
-
-
-assert set(EXPRESSIONS) <= set(VARIANTS)
