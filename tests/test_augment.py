@@ -28,10 +28,10 @@ def edge_colours():
 @pytest.mark.parametrize(
     ("ours", "reference", "low", "high"),
     [
-        (augment.brightness_, tv.adjust_brightness, 0.5, 1.5),
-        (augment.contrast_, tv.adjust_contrast, 0.5, 1.5),
-        (augment.saturation_, tv.adjust_saturation, 0.5, 1.5),
-        (augment.hue_, tv.adjust_hue, -0.5, 0.5),
+        (augment.brightness, tv.adjust_brightness, 0.5, 1.5),
+        (augment.contrast, tv.adjust_contrast, 0.5, 1.5),
+        (augment.saturation, tv.adjust_saturation, 0.5, 1.5),
+        (augment.hue, tv.adjust_hue, -0.5, 0.5),
     ],
 )
 def test_colour_operations_are_torchvisions(ours, reference, low, high):
@@ -43,11 +43,11 @@ def test_colour_operations_are_torchvisions(ours, reference, low, high):
 
 def test_hue_keeps_each_pixels_range_and_comes_back():
     x = faces()
-    turned = augment.hue_(x.clone(), torch.full((8, 1, 1, 1), 0.3))
+    turned = augment.hue(x.clone(), torch.full((8, 1, 1, 1), 0.3))
     torch.testing.assert_close(turned.amax(1), x.amax(1))
     torch.testing.assert_close(turned.amin(1), x.amin(1))
     assert not turned.allclose(x, atol=0.1)
-    torch.testing.assert_close(augment.hue_(turned, torch.full((8, 1, 1, 1), -0.3)), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment.hue(turned, torch.full((8, 1, 1, 1), -0.3)), x, atol=1e-5, rtol=0)
 
 
 def test_jitter_takes_each_image_in_its_own_order():
