@@ -6,6 +6,7 @@ row of a CSV file that is no expression costs that row only: it is left out as "
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ import pandas as pd
 from lsdkit.expressions import EXPRESSIONS, EXTRA, RELEASE_FOLDERS, SPELLINGS, index_of, name_of
 from lsdkit.landmarks import points_of_table
 from lsdkit.seeds import numpy_generator
+from lsdkit.store import COLUMNS
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")  # any case
 TRAIN, VALIDATION, TEST = "training_set_synthetic_images", "validation_set_real_images", "lsd_test_data"
@@ -27,7 +29,6 @@ SPLIT_NAMES = {
     "valid": "validation",
 }
 SPLIT_NAMES |= {"test": "test", "testing": "test", "extra": "extra"}
-COLUMNS = ("key", "split", "expression", "subject", "path")
 
 
 @dataclass
@@ -63,10 +64,9 @@ def read_release(folder: str | Path) -> Listing:
     root = _folder(folder)
     missing = [name for name in (TRAIN, VALIDATION) if not (root / name).is_dir()]
     if missing:
-        found = _listed(path.name + "/" for path in _subfolders(root))
         raise FileNotFoundError(
-            f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is not there. "
-            f"Found: {found}. Give the folder that holds them; for another layout use `lsdkit prepare folder`"
+            f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is absent. Found: "
+            f"{_listed(path.name + '/' for path in _subfolders(root))}. Another layout: `lsdkit prepare folder`"
         )
     rows = []
     for split, name in (("train", TRAIN), ("validation", VALIDATION)):
@@ -97,7 +97,7 @@ def read_folder(folder: str | Path, *, split: str = "", validation: float = 0.2,
         rows = [row for path in splits for row in _class_rows(root, path, SPLIT_NAMES[path.name.lower()])]
         if split:
             raise ValueError(
-                f"Expected no `split` for a folder that has {_listed(p.name for p in splits)}, but got {split!r}"
+                f"Expected no `split` where {root} has {_listed(p.name for p in splits)}, but got {split!r}"
             )
         return Listing(root, _table(rows))
     table = _table(_class_rows(root, root, split or "train"))
@@ -126,9 +126,8 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
     codes = data["expression"].str.fullmatch(r"\s*-?\d+(\.0)?\s*")
     if codes.any():
         raise ValueError(
-            f"Expected names of expressions in {file}, but got the code "
-            f"{data['expression'][codes].iloc[0]!r}: codes differ "
-            f"between data sets. Write one of {', '.join(EXPRESSIONS + EXTRA)} instead"
+            f"Expected names of expressions in {file}, but got the code {data['expression'][codes].iloc[0]!r}: codes "
+            f"differ between data sets. Write one of {', '.join(EXPRESSIONS + EXTRA)} instead"
         )
     rows, left_out = [], []
     for row in data.to_dict("records"):
@@ -143,7 +142,7 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
             raise ValueError(f"Expected `split` in {file} to be one of {', '.join(SPLIT_NAMES)}, but got {place!r}")
         place = "extra" if name in EXTRA else SPLIT_NAMES[place]
         key = row.get("key", "") or "/".join(filter(None, (place, name, Path(row["path"]).stem)))
-        rows.append(dict(zip(COLUMNS, (key, place, name, row.get("subject", ""), row["path"]), strict=True)))
+        rows.append(_row(key, place, name, row.get("subject", ""), row["path"]))
     if not rows:
         detail = f": {left_out[0]['detail']}" if left_out else ""
         raise ValueError(f"Expected faces in {file}, but none of its {len(data)} rows could be used{detail}")
@@ -180,7 +179,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _natural(text: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _class_rows(root: Path, folder: Path, split: str) -> list[dict]:
@@ -198,14 +197,12 @@ def _class_rows(root: Path, folder: Path, split: str) -> list[dict]:
                 ) from None
             continue
         if not images:
-            raise ValueError(
-                f"Expected images ({', '.join(IMAGES)}) in {path}, but found none; fill or remove the folder"
-            )
+            raise ValueError(f"Expected images in {path} ({', '.join(IMAGES)}), but found none; fill or remove it")
         place = "extra" if name in EXTRA else split
         for image in images:
             stem = image.relative_to(path).with_suffix("").as_posix()
             relative = image.relative_to(root).as_posix()
-            rows.append(dict(zip(COLUMNS, (f"{place}/{name}/{stem}", place, name, "", relative), strict=True)))
+            rows.append(_row(f"{place}/{name}/{stem}", place, name, "", relative))
     if not rows:
         found = _listed(path.name for path in folder.iterdir())
         raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {found}")
@@ -216,13 +213,7 @@ def _test_rows(root: Path, folder: Path) -> list[dict]:
     """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
     images = {path.name: path for path in _images(folder)}
     listed = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in IMAGES):
-        with path.open("rb") as stream:
-            if (
-                stream.readline(64).decode("utf-8", "replace").strip().lstrip("\ufeff").replace(" ", "")
-                != "image,expression"
-            ):
-                continue
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in IMAGES and _is_list(path)):
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
     rows = []
@@ -230,8 +221,20 @@ def _test_rows(root: Path, folder: Path) -> list[dict]:
         code = listed.get(name, "")
         label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
         path = images.get(name, folder / name).relative_to(root).as_posix()
-        rows.append(dict(zip(COLUMNS, (f"test/{Path(name).stem}", "test", label, "", path), strict=True)))
+        rows.append(_row(f"test/{Path(name).stem}", "test", label, "", path))
     return rows
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file begins with the line `image,expression`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.readline(64).decode("utf-8-sig", "replace").replace(" ", "").strip() == "image,expression"
+
+
+def _row(*values: str) -> dict[str, str]:
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _table(rows: list[dict]) -> pd.DataFrame:
@@ -245,21 +248,18 @@ def _table(rows: list[dict]) -> pd.DataFrame:
 def _with_release_table(listing: Listing) -> Listing:
     """Take subjects, landmarks and test labels from the folder's faces.csv, matched by key."""
     file, table = listing.root / "faces.csv", listing.table
-    given = pd.read_csv(
-        file, dtype={"key": str, "split": str, "expression": str, "subject": str}, keep_default_na=False
-    )
-    missing = {"key", "expression", "subject"} - set(given.columns)
+    text = ("key", "expression", "subject")
+    given = pd.read_csv(file, dtype=dict.fromkeys(text, str), keep_default_na=False)
+    missing = set(text) - set(given.columns)
     if missing:
         raise ValueError(f"Expected the columns key, expression and subject in {file}, but lacks {_listed(missing)}")
     if "x0" in given.columns:
         listing.landmarks = points_of_table(given[given["key"].isin(table["key"])], file)
     listing.rendered = "variant" in given.columns
-    given = given[["key", "expression", "subject"]].set_index("key").reindex(table["key"])
+    given = given[list(text)].set_index("key").reindex(table["key"])
     known = given["expression"].notna().to_numpy()
     if not known.any():
-        raise ValueError(
-            f"Expected keys such as {table['key'].iloc[0]!r} in {file}, but none matches an image of the folder"
-        )
+        raise ValueError(f"Expected keys such as {table['key'].iloc[0]!r} in {file}, but none matches an image")
     named = given["expression"].fillna("").str.strip().to_numpy()
     disagree = (named != "") & (table["expression"] != "").to_numpy() & (named != table["expression"].to_numpy())
     if disagree.any():
@@ -294,11 +294,8 @@ def _suggestion(spelling: str) -> str:
     words = [word for name in EXPRESSIONS + EXTRA for word in SPELLINGS[name] if len(word) > 3]
     near = get_close_matches(spelling.strip().lower(), words, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return (
-        f"{spelling!r} is no known expression; {hint}Known: {', '.join(name.lower() for name in EXPRESSIONS + EXTRA)}"
-    )
+    return f"{spelling!r} is no known expression; {hint}Known: {', '.join(EXPRESSIONS + EXTRA).lower()}"
 
 
-def _listed(names) -> str:
-    names = sorted(names)
-    return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "nothing"
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:12]) or "nothing"

@@ -40,33 +40,19 @@ def prepare_open(
     """Render the open set into `<out>-release`, in the release's layout, and store it in `out`.
 
     `fraction` of the release's 277,251 training faces, `validation` and `test` faces, `pixels` a side. See
-    `lsdkit.openset.render_release`. The store's kind is "rendered".
+    `lsdkit.openset.render_release`. The store's kind is "rendered". Raises `FileExistsError` where `<out>-release`
+    holds an open set of other settings.
     """
     out = resolve(out)
-    settings = {
-        "reader": "open",
-        "fraction": fraction,
-        "validation": validation,
-        "test": test,
-        "pixels": pixels,
-        "seed": seed,
-    }
+    from lsdkit import openset  # numba and the mesh load here, when they are needed
+
+    drawn = {"fraction": fraction, "validation": validation, "test": test, "pixels": pixels, "seed": seed}
+    settings = {"reader": "open", "version": VERSION, "format": openset.release.FORMAT, **drawn}
     with _turn(out):
         if finished := _finished(out, settings):
             return finished
-        from lsdkit.openset import render_release  # numba and the mesh load here, when they are needed
-
         release = out.with_name(f"{out.name}-release")
-        render_release(
-            release,
-            fraction=fraction,
-            validation=validation,
-            test=test,
-            pixels=pixels,
-            seed=seed,
-            jobs=jobs,
-            progress=progress,
-        )
+        openset.render_release(release, **drawn, jobs=jobs, progress=progress)
         listing = read_release(release)
         return write_store(
             out,

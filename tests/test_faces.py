@@ -82,7 +82,7 @@ def test_release_ends_at_a_wrong_folder_an_empty_class_and_a_misspelt_one(tmp_pa
     with pytest.raises(FileNotFoundError, match=r"did you mean .*release"):
         read_release(tmp_path / "relaese")
     (root / "validation_set_real_images" / "FEAR" / "1.jpg").unlink()
-    with pytest.raises(ValueError, match="FEAR, but found none"):
+    with pytest.raises(ValueError, match=r"FEAR .* but found none"):
         read_release(root)
     (root / "validation_set_real_images" / "FEAR").rmdir()
     with pytest.raises(ValueError, match="found none of FEAR"):
@@ -145,7 +145,7 @@ def test_folder_ends_at_misspelt_empty_and_absent_classes(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'happiness'"):
         read_folder(tmp_path / "a")
     (tmp_path / "b" / "fear").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"Expected images .*fear, but found none"):
+    with pytest.raises(ValueError, match=r"Expected images in .*fear .*but found none"):
         read_folder(tmp_path / "b")
     touch(tmp_path / "c", "1.jpg")
     with pytest.raises(ValueError, match=r"folder per expression .* found: 1.jpg"):
