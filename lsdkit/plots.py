@@ -246,7 +246,7 @@ def scores(
     ax.set_yticklabels(names, fontsize=9)
     ax.tick_params(left=False)
     ax.grid(axis="x")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.32 / (0.3 * len(names) + 0.2)), ncols=4)
+    drawn.legend(loc="outside upper left", ncols=4)
     return drawn
 
 

@@ -1,0 +1,131 @@
+"""Every notebook is run by papermill on a tiny store; what counts is what it wrote."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsdkit import headless, results
+from lsdkit.expressions import EXPRESSIONS
+
+pytestmark = pytest.mark.notebooks
+
+
+def run(stem: str, copy: Path, **parameters: object) -> str:
+    """Execute a notebook with the smoke recipe; returns what went wrong, or ""."""
+    return headless.execute(headless.Job(stem, headless.notebook_path(stem), copy, parameters), threads=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_store, tmp_path_factory) -> Path:
+    """A folder with two runs of notebook 03: a strong one and a bag."""
+    out = tmp_path_factory.mktemp("runs")
+    for name, bag in (("strong", 0), ("weak", 1)):
+        folder = out / name
+        options = {"RUN_DIR": str(folder), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
+        error = run("03_train", folder / "03_train.ipynb", BAG=bag, MIX="mixup" if bag else "mixaugment", **options)
+        assert error == ""
+    return out
+
+
+def pictures(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.png") if path.stat().st_size > 1000}
+
+
+def test_01_writes_statistics(tiny_store, tmp_path):
+    assert run("01_data_statistics", tmp_path / "01.ipynb", RUN_DIR=str(tmp_path), DATA_DIR=str(tiny_store.path)) == ""
+    found = json.loads((tmp_path / "statistics.json").read_text())
+    assert found["kind"] == "rendered"
+    assert found["counts"] == {
+        s: dict.fromkeys(EXPRESSIONS, n) for s, n in (("train", 8), ("validation", 4), ("test", 2))
+    }
+    assert found["subjects"] == 3
+    assert found["majority_macro_f1"] == pytest.approx(2 / 7 / 6)
+    assert pictures(tmp_path) == {"classes.png", "subjects.png", "sheet.png", "shapes.png"}
+    executed = (tmp_path / "01.ipynb").read_text()
+    assert "application/vnd.jupyter.widget-view+json" in executed
+    assert "lsdkit-static" in executed
+
+
+def test_02_writes_mixtures(tiny_store, tmp_path):
+    options = {"RUN_DIR": str(tmp_path), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke"}
+    assert run("02_mixup_visualisation", tmp_path / "02.ipynb", **options) == ""
+    found = json.loads((tmp_path / "mixtures.json").read_text())
+    assert found["alpha"] == 0.1
+    assert found["share_below_a_tenth"] == pytest.approx(0.81, abs=0.04)
+    losses = found["losses"]
+    assert losses["virtual, with the soft label"] == pytest.approx(losses["virtual, as two hard labels"], rel=1e-5)
+    assert losses["real, faces i"] == pytest.approx(losses["real, faces j"], rel=1e-5)
+    assert pictures(tmp_path) == {"lambda.png", "mixtures.png", "batch.png", "landmarks.png"}
+
+
+def test_03_leaves_a_whole_run(trained):
+    result = results.read_result(trained / "strong")
+    assert result["member"]["mix"] == "mixaugment"
+    assert result["kind"] == "rendered"
+    assert set(result["metrics"]["val_f1"]) == set(EXPRESSIONS)
+    assert 0 < result["metrics"]["val_macro_f1"] <= 1
+    history = results.read_history(trained / "strong")
+    assert history["epoch"].tolist() == [1, 2]
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert np.isfinite(history.to_numpy()).all()
+    predictions = results.read_predictions(trained / "strong")
+    assert predictions.groupby("split").size().to_dict() == {"test": 12, "validation": 24}
+    np.testing.assert_allclose(results.probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
+    assert len(results.read_bag(trained / "weak")) == 12
+    assert pictures(trained / "strong") >= {"curves.png", "per_class_f1.png"}
+
+
+def test_03_does_not_train_twice(trained, tiny_store, tmp_path):
+    before = (trained / "weak" / "weights.pt").stat().st_mtime_ns
+    options = {"RUN_DIR": str(trained / "weak"), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
+    assert run("03_train", tmp_path / "again.ipynb", BAG=1, MIX="mixup", **options) == ""
+    assert (trained / "weak" / "weights.pt").stat().st_mtime_ns == before
+
+
+def test_03_refuses_cutmix_at_once(tmp_path):
+    start = time.perf_counter()
+    error = run("03_train", tmp_path / "out.ipynb", MIX="cutmix", RUN_DIR=str(tmp_path / "run"))
+    assert "'mixup', 'mixaugment'" in error
+    assert time.perf_counter() - start < 60  # a kernel and papermill start in it, nothing else
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_parameter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="MIXX"):
+        run("03_train", tmp_path / "out.ipynb", MIXX="mixup")
+
+
+def test_04_reads_a_run(trained):
+    folder = trained / "strong"
+    assert run("04_per_class_f1", folder / "04.ipynb", RUN_DIR=str(folder)) == ""
+    found = json.loads((folder / "per_class_f1.json").read_text())
+    assert list(found["scores"]) == ["macro_f1", *EXPRESSIONS]
+    assert all(0 <= row["low"] <= row["high"] <= 1 for row in found["scores"].values())
+    assert found["scores"]["macro_f1"]["value"] == pytest.approx(results.read_result(folder)["metrics"]["val_macro_f1"])
+    assert np.sum(found["confusion"]) == found["faces"] == 24
+    assert len(found["hardest"]) == 12
+    assert pictures(folder) >= {"per_class_f1.png", "confusion.png", "hardest_faces.png"}
+
+
+def test_05_compares(trained):
+    assert run("05_ensemble_comparison", trained / "05.ipynb", RUN_DIR=str(trained)) == ""
+    found = json.loads((trained / "ensembles.json").read_text())
+    assert {row["run"] for row in found["members"]} == {"strong", "weak"}
+    ensembles = pd.DataFrame(found["ensembles"]).set_index("name")
+    assert ensembles.loc["All members", "members"] == 2
+    assert ensembles.loc["All members", "cells_not_run"] == 0
+    assert ensembles.loc["MA Strong & MA Best Weak", "cells_not_run"] > 0
+    assert ensembles["value"].between(0, 1).all()
+    assert pictures(trained) == {"scores.png", "vote_by_hand.png", "agreement.png"}
+
+
+def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path):
+    options = {"DATA_DIR": str(tiny_store.path), "DEVICE": "cpu"}
+    assert run("05_ensemble_comparison", tmp_path / "05.ipynb", RUN_DIR=str(tmp_path / "runs"), **options) == ""
+    assert len(results.list_runs(tmp_path / "runs")) == 4
+    assert run("04_per_class_f1", tmp_path / "04.ipynb", RUN_DIR=str(tmp_path / "one"), **options) == ""
+    assert results.read_result(tmp_path / "one")["member"]["recipe"]["name"] == "smoke"

@@ -1,0 +1,125 @@
+"""Every notebook, found by glob and read without a kernel: its shape, its parameters, and nothing left in it."""
+
+import ast
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from lsdkit import demo
+from lsdkit.paths import PACKAGE_PARENT
+
+NOTEBOOKS = sorted((PACKAGE_PARENT / "notebooks").glob("*.ipynb"))
+KNOWN = {"DATA_DIR", "RUN_DIR", "RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE"}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_of(notebook: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def parameters_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return cell
+
+
+def test_there_are_five():
+    assert [path.stem[:3] for path in NOTEBOOKS][:5] == ["01_", "02_", "03_", "04_", "05_"]
+
+
+def test_valid_and_stripped(path, notebook):
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    assert "papermill" not in notebook.metadata
+    assert json.loads(path.read_text()) == json.loads(nbformat.writes(notebook))
+
+
+def test_verified_by_nbstripout():
+    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", *map(str, NOTEBOOKS)], check=False)
+    assert done.returncode == 0
+
+
+def test_parameters_are_typed_upper_case_literals_with_a_comment(notebook):
+    cell = parameters_cell(notebook)
+    body = ast.parse(cell.source).body
+    assert body
+    for node in body:
+        assert isinstance(node, ast.AnnAssign), ast.unparse(node)
+        assert node.target.id in KNOWN
+        value = ast.literal_eval(node.value)
+        assert type(value).__name__ == node.annotation.id in ("str", "int", "bool")
+        line = cell.source.splitlines()[node.lineno - 1]
+        code, comment = line.split("#", 1)
+        assert code.count("=") == 1
+        assert "=" not in comment
+        assert len(comment.strip()) > 5
+
+
+def test_papermill_sees_every_parameter(path, notebook):
+    names = [node.target.id for node in ast.parse(parameters_cell(notebook).source).body]
+    assert list(papermill.inspect_notebook(str(path))) == names
+
+
+def test_shape(notebook):
+    cells = notebook.cells
+    assert 18 <= len(cells) <= 26
+    assert cells[0].cell_type == cells[-1].cell_type == "markdown"
+    assert re.match(r"# \d\d .+\?|# \d\d ", cells[0].source)
+    for word in ("Needs", "Writes", "Takes", "Paper section", "After it you can say"):
+        assert word in cells[0].source, word
+    assert "## Next" in cells[-1].source
+    assert "References" in cells[-1].source or "doi" in cells[-1].source
+    assert any("## Limits" in cell.source for cell in cells)
+    kinds = [cell.cell_type for cell in cells]
+    body = kinds[kinds.index("code") + 2 :]
+    assert all(first != second for first, second in itertools.pairwise(body)), "prose and code alternate"
+
+
+def test_code_is_short_and_defines_nothing(notebook):
+    for source in code_of(notebook):
+        assert len(source.splitlines()) < 25, source
+        for node in ast.walk(ast.parse(source)):
+            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda), source
+
+
+def test_all_imports_in_the_cell_after_the_parameters(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    place = cells.index(parameters_cell(notebook))
+    for number, cell in enumerate(cells):
+        imports = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert bool(imports) == (number == place + 1)
+
+
+def test_training_tells_its_deviations():
+    (train,) = [path for path in NOTEBOOKS if path.stem == "03_train"]
+    notebook = nbformat.read(train, as_version=4)
+    assert any("## Deviations from the paper" in cell.source for cell in notebook.cells)
+    assert {node.target.id for node in ast.parse(parameters_cell(notebook).source).body} == KNOWN
+
+
+def test_the_demo_passes_only_parameters_that_exist(tmp_path):
+    jobs = [*demo.training_jobs(tmp_path), *demo.late_jobs(tmp_path)]
+    assert {job.notebook.stem for job in jobs} >= {"01_data_statistics", "02_mixup_visualisation", "03_train"}
+    valid = {path: set(papermill.inspect_notebook(str(path))) for path in NOTEBOOKS}
+    for job in jobs:
+        assert set(job.parameters) <= valid[job.notebook]
