@@ -88,9 +88,10 @@ def read(path: Path | str) -> dict:
 
 
 def clear(run_dir: Path | str) -> None:
-    """Remove a finished run's checkpoints."""
-    for name in (NEWEST, PREVIOUS, DAMAGED):
-        (Path(run_dir) / name).unlink(missing_ok=True)
+    """Remove a finished run's checkpoints, and the half files that a kill in the middle of a write has left."""
+    run_dir = Path(run_dir)
+    for path in (run_dir / NEWEST, run_dir / PREVIOUS, run_dir / DAMAGED, *run_dir.glob(".*.tmp.*")):
+        path.unlink(missing_ok=True)
 
 
 def save_weights(run_dir: Path | str, state: dict) -> None:

@@ -9,6 +9,7 @@ exponential decay and not its rate); the centres of the affinity loss are parame
 the one of the best macro F1 on the validation faces, the earlier one of two equal ones.
 """
 
+import hashlib
 import math
 import platform
 import time
@@ -198,10 +199,16 @@ def device_named(name: str) -> torch.device:
 
 
 def identity_of(member: Member, store: Store) -> dict:
-    """What decides which weights come out: the member's settings, the store's checksums, those of weight files."""
+    """What decides which weights come out: the member's settings, the data, the weight files that it starts from.
+
+    The data are the pixels, the landmarks and the table of keys, splits and expressions; not where they lie on disk.
+    """
+    checksums = {name: store.manifest["checksums"][name] for name in ("images.npy", "landmarks.npy")}
+    table = store.faces[["key", "split", "expression"]].to_csv(index=False, lineterminator="\n")
+    checksums["faces"] = hashlib.sha256(table.encode()).hexdigest()
     used = ("emotion", member.appearance)
     given = {name: files.sha256(file) for name, file in member.recipe.weights if name in used}
-    return {"member": member.spec(), "store": dict(store.manifest["checksums"]), "weights": given}
+    return {"member": member.spec(), "store": checksums, "weights": given}
 
 
 def save(run: Run) -> None:
@@ -209,7 +216,8 @@ def save(run: Run) -> None:
     if not all(bool(tensor.isfinite().all()) for tensor in run.network.parameters()):
         _diverged(run, "a weight is not finite")
     tensors = {"network": run.network.state_dict(), "optimiser": run.optimiser.state_dict()}
-    checkpoints.save(run.folder, {"identity": run.identity, "progress": asdict(run.progress), **tensors})
+    state = {"identity": run.identity, "machine": _machine(run), "progress": asdict(run.progress), **tensors}
+    checkpoints.save(run.folder, state)
 
 
 def _claim(folder: Path, identity: dict) -> dict | None:
@@ -241,6 +249,9 @@ def _resume(run: Run) -> None:
         run.network.load_state_dict(saved["network"])
         run.optimiser.load_state_dict(saved["optimiser"])
         run.progress = Progress(**saved["progress"])
+        if saved["machine"] != _machine(run):
+            change = checkpoints.difference(_machine(run), saved["machine"])
+            run.progress.notes.append(f"Resumed at epoch {run.progress.epoch + 1}: {change}; the last bits can differ")
     run.progress.notes += damaged
 
 
@@ -249,6 +260,11 @@ def _class_weights(run: Run) -> torch.Tensor | None:
         return None
     counts = np.bincount(run.store.labels[run.rows], minlength=len(EXPRESSIONS))
     return class_weights(torch.from_numpy(counts)).float().to(run.device)
+
+
+def _machine(run: Run) -> dict:
+    card = f" ({torch.cuda.get_device_name(run.device)})" if run.device.type == "cuda" else ""
+    return {"device": f"{run.device}{card}", "threads": torch.get_num_threads()}
 
 
 def _diverged(run: Run, what: str) -> None:
@@ -275,7 +291,6 @@ def _finish(run: Run) -> dict:
     counts = {"trained_on": named_counts(trained_on)} | {
         s: named_counts(store.counts(s)) for s in ("validation", "test")
     }
-    card = f" ({torch.cuda.get_device_name(run.device)})" if run.device.type == "cuda" else ""
     packages = {name: version(name) for name in PACKAGES}
     result = {
         "name": member.name,
@@ -286,12 +301,11 @@ def _finish(run: Run) -> dict:
         "best_epoch": best["epoch"],
         "counts": counts,
         "seed": member.seed,
-        "device": f"{run.device}{card}",
-        "threads": torch.get_num_threads(),
+        **_machine(run),
         "seconds": run.progress.seconds + time.monotonic() - start,
         "versions": {"lsdkit": lsdkit.__version__, "python": platform.python_version(), **packages},
         "weights_sha256": results.weights_sha256(best["state"]),
-        "store": {"path": str(store.path), "checksums": dict(store.manifest["checksums"])},
+        "store": {"path": str(store.path), "checksums": run.identity["store"]},
         "notes": run.progress.notes,
     }
     results.write_result(run.folder, result)

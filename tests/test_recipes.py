@@ -1,0 +1,145 @@
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import pytest
+
+from lsdkit import results
+from lsdkit.recipes import AUTHORS, BAGS, MIXES, PAPER, RECIPES, Member, Recipe, recipe_named
+
+AUTHORS_DIFFERS = {
+    *("name", "weight_decay", "lr_decay", "class_weights", "basic_aug_off", "draws", "shared_jitter"),
+    *("normalisation", "head_log_softmax", "partition", "partition_passes", "affinity", "dino_key", "vote"),
+}
+
+
+def test_table_1_of_the_paper():
+    assert (PAPER.batch_size, PAPER.epochs, PAPER.heads, PAPER.alpha) == (128, 12, 4, 0.1)
+    assert (PAPER.learning_rate, PAPER.image_size, PAPER.bag_fraction, BAGS) == (1e-4, 224, 0.2, 5)
+    assert MIXES == ("mixup", "mixaugment")
+
+
+def test_authors_differs_from_paper_only_where_it_says_so():
+    different = {field.name for field in fields(Recipe) if getattr(PAPER, field.name) != getattr(AUTHORS, field.name)}
+    assert different == AUTHORS_DIFFERS
+
+
+def test_names():
+    assert all(recipe_named(name).name == name for name in RECIPES)
+    with pytest.raises(ValueError, match="'paper', 'authors', 'workshop'"):
+        recipe_named("papre")
+    names = {
+        Member(recipe=PAPER, mix=mix, appearance=appearance, basic_aug=basic, bag=bag, seed=seed, epochs=epochs).name
+        for mix in MIXES
+        for appearance in ("vggface2", "dino")
+        for basic in (True, False)
+        for bag in (0, 1)
+        for seed in (0, 1)
+        for epochs in (0, 3)
+    }
+    assert len(names) == 2**6
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("image_size", value) for value in (0, 15, 1025)),
+        *((name, 0) for name in ("features", "head_features", "heads", "epochs", "learning_rate", "alpha")),
+        ("batch_size", 1),
+        ("alpha", float("nan")),
+        ("learning_rate", -1e-4),
+        *(("bag_fraction", value) for value in (0, 1.1)),
+        *(("lr_decay", value) for value in (0, 1.1)),
+        *((name, "strange") for name in ("class_weights", "basic_aug_off", "draws", "normalisation", "partition")),
+        *((name, "strange") for name in ("partition_passes", "affinity", "dino_key", "vote", "precision")),
+    ],
+)
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(ValueError, match=f"Expected `{name}`"):
+        replace(PAPER, **{name: value})
+
+
+def test_disjoint_bags_must_fit():
+    assert replace(PAPER, bag_disjoint=True).bag_fraction == 0.2
+    for options in ({"bag_fraction": 0.3}, {"bag_replacement": True}):
+        with pytest.raises(ValueError, match="Disjoint bags need"):
+            replace(PAPER, bag_disjoint=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("mix", "cutmix", "'mixup', 'mixaugment'"),
+        ("bag", 6, "0, 1, 2, 3, 4, 5"),
+        ("bag", -1, "0, 1, 2, 3, 4, 5"),
+        ("basic_aug", "yes", "True, False"),
+        ("seed", -1, "SEED"),
+        ("seed", 1.5, "SEED"),
+        ("seed", True, "SEED"),
+        ("epochs", -2, "EPOCHS"),
+    ],
+)
+def test_a_wrong_member_lists_what_is_valid(name, value, words):
+    with pytest.raises(ValueError, match=words):
+        Member(recipe=PAPER, **{name: value})
+
+
+def test_both_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        PAPER.epochs = 3
+    with pytest.raises(FrozenInstanceError):
+        Member(recipe=PAPER).bag = 1
+
+
+CHANGES = {
+    "image_size": 112,
+    "emotion": "narrow",
+    "appearances": (("dino", "narrow"),),
+    "weights": (("emotion", "x.pt"),),
+    "features": 8,
+    "head_features": 8,
+    "heads": 2,
+    "shared": (8, 4),
+    "batch_size": 2,
+    "epochs": 3,
+    "learning_rate": 1e-3,
+    "alpha": 0.2,
+    "bag_fraction": 0.1,
+    "bag_replacement": True,
+    "bag_disjoint": True,
+    "precision": "bf16",
+    **{name: getattr(AUTHORS, name) for name in AUTHORS_DIFFERS},
+}
+
+
+def test_the_hash_sees_every_setting():
+    assert set(CHANGES) == {field.name for field in fields(Recipe)}, "a new setting: add a changed value here"
+    members = [Member(recipe=PAPER)]
+    members += [Member(recipe=replace(PAPER, **{name: value})) for name, value in CHANGES.items()]
+    varied = {"mix": "mixup", "appearance": "dino", "basic_aug": False, "bag": 1, "seed": 1, "epochs": 3}
+    members += [Member(recipe=PAPER, **{name: value}) for name, value in varied.items()]
+    assert len({member.spec_hash() for member in members}) == len(members)
+
+
+def test_the_hash_is_the_same_in_another_process():
+    member = Member(recipe=PAPER, bag=3)
+    text = "from lsdkit.recipes import *; print(Member(recipe=PAPER, bag=3, epochs=12).spec_hash())"
+    root = Path(__file__).parents[1]
+    other = subprocess.run([sys.executable, "-c", text], cwd=root, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == member.spec_hash()  # the recipe's epochs, written out, are the same training
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_member_comes_back_from_its_result(recipe):
+    member = Member(recipe=replace(recipe, weights=(("emotion", "x.pt"),)), mix="mixup", bag=2, seed=7)
+    back = results.member_of({"member": member.spec()})
+    assert back == member
+    assert back.spec_hash() == member.spec_hash()
+
+
+def test_a_result_of_another_version_is_refused():
+    spec = Member(recipe=PAPER).spec()
+    spec["recipe"]["warp"] = 9
+    with pytest.raises(ValueError, match="warp"):
+        results.member_of({"member": spec})
