@@ -11,10 +11,11 @@ from lsdkit.expressions import EXPRESSIONS, RELEASE_FOLDERS
 from lsdkit.faces import read_release
 from lsdkit.openset import release as release_module
 from lsdkit.openset import render_face, render_release
-from lsdkit.openset.actions import VARIANTS, draw_actions, variant_of
+from lsdkit.openset.actions import draw_actions
 from lsdkit.openset.head import LANDMARK_VERTICES, load_head
 from lsdkit.openset.plan import TRAIN_COUNTS, VALIDATION_COUNTS, plan_release, shared_out, subject_seed
 from lsdkit.openset.release import read_faces
+from lsdkit.openset.variants import VARIANTS, variant_of
 from lsdkit.seeds import numpy_generator
 
 SMALL = {"fraction": 1e-5, "validation": 8, "test": 7, "pixels": 32, "progress": False}

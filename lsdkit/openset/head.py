@@ -19,10 +19,10 @@ from PIL import Image
 from lsdkit.files import atomic
 from lsdkit.openset.sliders import identity_targets
 
-FORMAT = 7  # of the cached file; raise it when what is cached changes
+FORMAT = 8  # of the cached file; raise it when what is cached changes
 SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of the mesh
 TEETH_BACK = 0.05  # decimetres: as they are, they show through closed lips
-HAIR_SPREAD = 1.25  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
+HAIR_SPREAD = 1.3  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
 TONGUE_SINKS = (0.0, -0.08, -0.15)  # decimetres at a fully open jaw: as it is, the tongue fills the mouth
 _PARTS = {  # group of base.obj -> part
     "body": SKIN,
@@ -128,7 +128,7 @@ def _read(data: Path) -> dict[str, np.ndarray]:
     moved["jawOpen"].reshape(-1, 3)[vertex_parts == TONGUE] += TONGUE_SINKS
     rest = points[kept].astype(np.float32)
     rest[vertex_parts == TEETH, 2] -= TEETH_BACK
-    rest[(vertex_parts == HAIR) & (rest[:, 2] < 0.3), 0] *= HAIR_SPREAD
+    rest[(vertex_parts == HAIR) & (rest[:, 2] < 0.0) & (abs(rest[:, 0]) < 0.8), 0] *= HAIR_SPREAD
     return {
         "rest": rest,
         "triangles": place[triangles].astype(np.int32),

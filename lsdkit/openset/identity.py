@@ -78,7 +78,7 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
     shade = generator.choice(
         len(HAIR_COLOURS) - 2, p=_shares(np.array([1.0, 1.0, *(3 * light_share,) * 4, light_share]))
     )
-    if generator.random() < max(0.0, age - 0.3):
+    if generator.random() < max(0.0, age - 0.45):
         shade = generator.choice([7, 8])
     hair = linear(HAIR_COLOURS[shade] * generator.uniform(0.8, 1.2))
     eye = generator.choice(len(EYE_COLOURS), p=_shares(np.array([1.0, 1.0, *(2 * light_share,) * 4])))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lsdkit.expressions import EXPRESSIONS, RELEASE_FOLDERS
-from lsdkit.openset.actions import draw_variant
+from lsdkit.openset.variants import draw_variant
 from lsdkit.seeds import derive, numpy_generator
 
 TRAIN_COUNTS = (18286, 15150, 10923, 73285, 144631, 14976)  # of the LSD release, in the order of EXPRESSIONS

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.openset.actions import draw_actions, draw_variant, variant_of
+from lsdkit.openset.actions import draw_actions
 from lsdkit.openset.appearance import draw_background, draw_shot, style_named
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.develop import develop
@@ -15,6 +15,7 @@ from lsdkit.openset.identity import Subject, draw_subject
 from lsdkit.openset.occlusion import openness
 from lsdkit.openset.raster import rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
+from lsdkit.openset.variants import draw_variant, variant_of
 from lsdkit.seeds import numpy_generator
 
 
@@ -41,7 +42,7 @@ def render_face(
     """Render one face: always the same for the same arguments, whatever was rendered before.
 
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
-    person; variant: a way to show the expression (see `actions.VARIANTS`), drawn where it is ""; style: "training" or
+    person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
     "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16.
     Raises `ValueError` for an unknown name or too small a picture.
     """

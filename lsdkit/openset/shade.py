@@ -91,9 +91,10 @@ def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
         colour[c] *= 1.0 - 0.22 * lids * (1.0 + 0.4 * c)
     gloss = 1.0
     if paint.stubble > 0.0 and z > 0.3:
-        chin = 1.0 - _step(y, 6.50, 6.62) * _step(side, 0.16, 0.26) * (1.0 - _step(side, 0.45, 0.62) * (y < 7.1))
-        beard = _step(6.88 - y, 0.0, 0.10) * _step(y, 6.05, 6.25) * max(chin, 0.35 * _step(side, 0.3, 0.5))
-        beard *= paint.stubble * (1.0 - 0.9 * lips)
+        moustache = _step(y, 6.69, 6.75) * (1.0 - _step(y, 6.80, 6.90)) * (1.0 - _step(side, 0.16, 0.32))
+        upper = 6.50 + 0.9 * max(0.0, side - 0.12)  # the beard's edge rises from the chin to the ears
+        jaw = _step(upper - y, -0.05, 0.12) * _step(y, 6.0, 6.25) * (1.0 - _step(y, 6.95, 7.15))
+        beard = paint.stubble * max(0.8 * moustache, jaw) * (1.0 - 0.9 * lips)
         for c in range(3):
             colour[c] += beard * 0.8 * (paint.hair[c] * 1.1 - colour[c])
         gloss -= 0.7 * beard
@@ -193,7 +194,9 @@ def shade(seen, weights, surface, paint, light):
                     colour[k] = 0.35 * paint.brows[k] + 0.18 * paint.skin[k]
             elif part == TEETH:
                 colour[0], colour[1], colour[2] = 0.82, 0.77, 0.66
-                openness = 0.35 + 0.5 * _step(z, 1.20, 1.48)
+                openness = (0.35 + 0.5 * _step(z, 1.20, 1.48)) * (
+                    0.6 + 0.4 * _step(y, 6.56, 6.68)
+                )  # lower teeth darker
                 gloss = 0.6
             elif part == TONGUE:
                 colour[0], colour[1], colour[2] = 0.42, 0.13, 0.13
