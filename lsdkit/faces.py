@@ -5,6 +5,7 @@ expression ends the reading at once, because a misspelt folder would silently co
 row of a CSV file that is no expression costs that row only: it is left out as "unknown_class", named and counted.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -169,13 +170,14 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _images(folder: Path) -> list[Path]:
-    """Image files at any depth, hidden ones left away, in natural order (2 before 10)."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
-    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(
-        (path for path in shown if path.is_file()), key=lambda path: _natural(path.relative_to(folder).as_posix())
-    )
+def _images(folder: Path) -> list[str]:
+    """Image files at any depth, relative to the folder, hidden ones left away, in natural order (2 before 10)."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inner = "" if place == str(folder) else Path(place).relative_to(folder).as_posix() + "/"
+        found += [inner + name for name in names if name.lower().endswith(IMAGES) and not name.startswith(".")]
+    return sorted(found, key=_natural)
 
 
 def _natural(text: str) -> list[tuple[int, int | str]]:
@@ -199,10 +201,8 @@ def _class_rows(root: Path, folder: Path, split: str) -> list[dict]:
         if not images:
             raise ValueError(f"Expected images in {path} ({', '.join(IMAGES)}), but found none; fill or remove it")
         place = "extra" if name in EXTRA else split
-        for image in images:
-            stem = image.relative_to(path).with_suffix("").as_posix()
-            relative = image.relative_to(root).as_posix()
-            rows.append(_row(f"{place}/{name}/{stem}", place, name, "", relative))
+        inside = path.relative_to(root).as_posix()
+        rows += [_row(f"{place}/{name}/{i.rpartition('.')[0]}", place, name, "", f"{inside}/{i}") for i in images]
     if not rows:
         found = _listed(path.name for path in folder.iterdir())
         raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {found}")
@@ -211,17 +211,15 @@ def _class_rows(root: Path, folder: Path, split: str) -> list[dict]:
 
 def _test_rows(root: Path, folder: Path) -> list[dict]:
     """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
-    images = {path.name: path for path in _images(folder)}
-    listed = {}
+    images, listed = _images(folder), {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in IMAGES and _is_list(path)):
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
     rows = []
-    for name in [*listed, *(name for name in images if name not in listed)]:
+    for name in dict.fromkeys([*listed, *images]):
         code = listed.get(name, "")
         label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
-        path = images.get(name, folder / name).relative_to(root).as_posix()
-        rows.append(_row(f"test/{Path(name).stem}", "test", label, "", path))
+        rows.append(_row(f"test/{Path(name).with_suffix('').as_posix()}", "test", label, "", f"{folder.name}/{name}"))
     return rows
 
 
