@@ -13,9 +13,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for a wrong argument or source, told in one line on stderr."""
     try:
         arguments = _parser().parse_args(argv)
-        print(arguments.run(arguments))
-    except SystemExit as end:  # argparse's own: --help, or a wrong flag
+    except SystemExit as end:  # argparse's own: 0 after --help, 2 for a wrong flag
         return int(end.code or 0)
+    try:
+        print(arguments.run(arguments))
     except (ValueError, OSError) as error:
         print(f"lsdkit: {error}", file=sys.stderr)
         return 2

@@ -87,9 +87,9 @@ def read_folder(folder: str | Path, *, split: str = "", validation: float = 0.2,
     """Faces in a folder per expression, or in train/validation/test folders that each hold such folders.
 
     Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
-    drawn by `seed` and stratified, becomes the validation set; `split` puts all faces in one split instead. Files
-    beside the folders are ignored. Raises `ValueError` for an empty class folder or one whose name is no expression
-    (with the nearest known spelling).
+    drawn by `seed` image by image (one person may land on both sides), becomes the validation set; `split` puts all
+    faces in one split instead. Files beside the folders are ignored. Raises `ValueError` for an empty class folder or
+    one whose name is no expression (with the nearest known spelling).
     """
     root = _folder(folder)
     _check_split(split, validation)

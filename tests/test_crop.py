@@ -10,7 +10,7 @@ from PIL import Image
 
 from lsdkit.crop import TARGETS, Annotate, Crop, align, anchors, find_face, similarity
 from lsdkit.decode import LeftOut
-from lsdkit.landmarks import denormalise, normalise
+from lsdkit.landmarks import denormalise, normalise, plausible
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("LSDKIT_REAL_FACES", ROOT.parent / "shared" / "real_faces"))
@@ -126,3 +126,20 @@ def test_points_of_a_small_or_turned_photograph_come_back_in_its_own_pixels():
     assert min(map(len, errors.values())) >= 3
     assert max(map(np.median, errors.values())) < 0.1
     assert "rotated" in ways
+
+
+@needs_dlib
+@pytest.mark.real_faces
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no photographs in {REAL.name} (LSDKIT_REAL_FACES)")
+def test_most_happy_photographs_become_aligned_crops():
+    crops = []
+    for file in sorted((REAL / "happiness").glob("*.jpg"))[:220:20]:
+        try:
+            crops.append(Crop(64)(Image.open(file).convert("RGB"), file.stem))
+        except LeftOut:
+            continue
+    assert len(crops) >= 10  # of 11; over all 220 it is 98%
+    for crop, points, _ in crops:
+        assert crop.size == (64, 64)
+        assert plausible(points)
+        assert np.abs((anchors(points) + 1) / 2 - [[0.366, 0.376], [0.634, 0.376], [0.5, 0.683]]).max() < 0.12
