@@ -79,8 +79,8 @@ def training_jobs(out: Path) -> list[Job]:
         parameters = {"RUN_DIR": str(folder), "RECIPE": RECIPE, "MIX": member.mix, "APPEARANCE": member.appearance}
         parameters |= {"BASIC_AUG": member.basic_aug, "BAG": member.bag, "SEED": member.seed, "DEVICE": "auto"}
         found.append(Job(member.name, notebook_path("03_train"), folder / "03_train.ipynb", parameters))
-    for stem, result in (("01_data_statistics", "statistics.json"), ("02_mixup_visualisation", "mixtures.json")):
-        if not (out / stem / result).is_file():
+    for stem in ("01_data_statistics", "02_mixup_visualisation"):
+        if not (out / stem / f"{stem}.ipynb").is_file():
             parameters = {"RUN_DIR": str(out / stem), "RECIPE": RECIPE}
             found.append(Job(stem, notebook_path(stem), out / stem / f"{stem}.ipynb", parameters))
     return found

@@ -5,13 +5,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import psutil
 
 from lsdkit.experiment import check_parameters
 from lsdkit.paths import project_root
@@ -42,16 +40,17 @@ def notebook_path(stem: str) -> Path:
 def execute(job: Job, threads: int = 0) -> str:
     """Run a job's notebook; returns "" or the last lines of what went wrong. `threads` 0 leaves them to the machine.
 
-    The executed copy, written cell by cell, is in `job.copy` also after a failure.
+    The executed notebook is `job.copy` after a success, and NAME.failed.ipynb beside it after a failure.
     """
     check_parameters(job.notebook, job.parameters)
     job.copy.parent.mkdir(parents=True, exist_ok=True)
+    running, failed = (job.copy.with_name(f"{job.copy.stem}.{word}.ipynb") for word in ("running", "failed"))
     command = [
         sys.executable,
         "-m",
         "papermill",
         str(job.notebook),
-        str(job.copy),
+        str(running),
         "--no-progress-bar",
         "--kernel",
         "python3",
@@ -62,7 +61,13 @@ def execute(job: Job, threads: int = 0) -> str:
     if threads:
         environment.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else "\n".join(done.stderr.strip().splitlines()[-4:]) or f"exit {done.returncode}"
+    if done.returncode == 0:
+        failed.unlink(missing_ok=True)
+        running.replace(job.copy)
+        return ""
+    if running.exists():
+        running.replace(failed)
+    return "\n".join(done.stderr.strip().splitlines()[-4:]) or f"exit {done.returncode}"
 
 
 def execute_all(
@@ -82,25 +87,42 @@ def execute_all(
         report(job, error, time.perf_counter() - start)
 
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(one, jobs))
+        try:
+            list(pool.map(one, jobs))
+        except BaseException:  # an interrupt, too: start nothing more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return failed
 
 
+def resident_memory(root: int) -> int:
+    """Bytes of resident memory of a process and of all below it; 0 where the system has no /proc (not Linux)."""
+    parents, pages = {}, {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()  # after the name: state, parent, ...
+            parents[int(entry.name)], pages[int(entry.name)] = int(fields[1]), int(fields[21])
+        except (OSError, IndexError):  # it ended between the listing and the reading
+            continue
+    below, found = {root}, [root]
+    for process in found:
+        children = [child for child, parent in parents.items() if parent == process and child not in below]
+        below.update(children)
+        found.extend(children)
+    return sum(pages.get(process, 0) for process in found) * (os.sysconf("SC_PAGE_SIZE") if pages else 0)
+
+
 @contextmanager
-def peak_memory(every: float = 0.5):
-    """Yield a dict whose "bytes" is the largest resident memory of this process and all below it, seen so far."""
-    peak, stop = {"bytes": 0}, threading.Event()
+def peak_memory(every: float = 0.5) -> Iterator[dict[str, int]]:
+    """Yield a dict whose "bytes" is the largest `resident_memory` of this process and those below it, seen so far.
+
+    Pages that processes share are counted for each of them, so that the figure is an upper bound.
+    """
+    peak, stop = {"bytes": resident_memory(os.getpid())}, threading.Event()
 
     def watch() -> None:
-        own = psutil.Process()
         while not stop.wait(every):
-            total = 0
-            for process in [own, *own.children(recursive=True)]:
-                try:
-                    total += process.memory_info().rss
-                except psutil.Error:  # it ended between the listing and the question
-                    continue
-            peak["bytes"] = max(peak["bytes"], total)
+            peak["bytes"] = max(peak["bytes"], resident_memory(os.getpid()))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

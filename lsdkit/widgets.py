@@ -1,7 +1,7 @@
 """The interactive explorers of the notebooks: ipywidgets around one picture, redrawn as PNG at each change.
 
-A picture of the first view is left beside each, and hidden where the widget itself is drawn: a page without a kernel
-(an exported one, a run by papermill) still shows something in its place.
+`display(view, view.static)` leaves a picture of the first view beside the widget, hidden where the widget itself is
+drawn: a page without a kernel (an exported one, say) still shows something in its place.
 """
 
 import base64
@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import ipywidgets
 import numpy as np
-from IPython.display import HTML, display
 
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.faceplots import face_sheet, mixtures
@@ -40,10 +39,21 @@ class Explorer(ipywidgets.VBox):
         self.message.value = drawn.get_label()
         self.picture.value = png(drawn)
 
-    def _ipython_display_(self) -> None:
-        display(super()._repr_mimebundle_(), raw=True)
-        picture = base64.b64encode(self.picture.value).decode()
-        display(HTML(f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{picture}">'))
+    @property
+    def static(self) -> "Static":
+        """The picture as it is now, to be shown after the widget."""
+        return Static(self.picture.value)
+
+
+class Static:
+    """A picture that a page shows where it cannot draw the widget before it, and hides where it can."""
+
+    def __init__(self, picture: bytes):
+        self.picture = picture
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.picture).decode()
+        return f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
 def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer:

@@ -123,3 +123,17 @@ def test_unknown_parameters_are_refused():
 def test_a_missing_notebook_is_named(root):
     with pytest.raises(FileNotFoundError, match="no notebooks at all"):
         headless.notebook_path("03_train")
+
+
+def test_peak_memory_counts_processes_below(root):
+    code = "import time; block = bytearray(80 * 2**20); print('ready', flush=True); time.sleep(60)"
+    with headless.peak_memory(every=0.05) as peak:
+        if not peak["bytes"]:
+            pytest.skip("memory is measured on Linux only")
+        before = peak["bytes"]
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        assert headless.resident_memory(os.getpid()) - before > 70 * 2**20
+        child.kill()
+        child.communicate()
+    assert peak["bytes"] >= before
