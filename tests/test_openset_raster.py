@@ -5,7 +5,7 @@ import pytest
 
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.hair import BALD, hair_cover, hair_line
-from lsdkit.openset.raster import rasterise, vertex_normals
+from lsdkit.openset.raster import blend, rasterise, vertex_normals
 
 
 def naive(points, triangles, two_sided, size):
@@ -58,6 +58,13 @@ def test_normals_of_a_tetrahedron_point_outwards():
     points = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
     triangles = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
     assert vertex_normals(points, triangles) == pytest.approx(points / np.sqrt(3), abs=1e-6)
+
+
+def test_blend_is_the_matrix_product():
+    generator = np.random.default_rng(0)
+    amounts, basis = generator.normal(size=5).astype(np.float32), generator.normal(size=(5, 12)).astype(np.float32)
+    amounts[2] = 0
+    assert blend(amounts, basis) == pytest.approx((amounts.astype(np.float64) @ basis).reshape(-1, 3), abs=1e-5)
 
 
 def test_rotation_is_one_and_turns_the_way_it_says():

@@ -6,6 +6,7 @@ import numpy as np
 
 from lsdkit.openset.hair import BALD
 from lsdkit.openset.head import Head
+from lsdkit.openset.raster import blend
 from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES
 
 SKIN_TONES = np.array(  # sRGB in [0, 1], from dark to light
@@ -131,7 +132,7 @@ def _draw_points(
     sides = sorted({name[5:-2] for name in head.target_names if name.startswith("asym:")})
     for name in generator.choice(sides, 6, replace=False):
         amounts[head.target(f"asym:{name}-{generator.choice(['l', 'r'])}")] = generator.uniform(0.0, 0.5)
-    return head.rest + (amounts @ head.targets).reshape(-1, 3)
+    return head.rest + blend(amounts, head.targets)
 
 
 def _along(table: np.ndarray, place: float) -> np.ndarray:

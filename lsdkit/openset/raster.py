@@ -66,3 +66,19 @@ def vertex_normals(points, triangles):
         if length > 0.0:
             normals[n] /= length
     return normals
+
+
+@njit(cache=True)
+def blend(amounts, basis):
+    """The sum of the rows of `basis` (K, N * 3), each times its amount (K,), as (N, 3) float32; rows of 0 are skipped.
+
+    A plain loop: unlike a matrix product it gives the same bits for any number of threads.
+    """
+    total = np.zeros(basis.shape[1], np.float32)
+    for k in range(len(amounts)):
+        amount = amounts[k]
+        if amount != 0.0:
+            row = basis[k]
+            for n in range(len(total)):
+                total[n] += amount * row[n]
+    return total.reshape(-1, 3)

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from lsdkit import __version__
@@ -128,7 +129,7 @@ def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, 
         return
     # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(blocks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(blocks)), mp_context=context, initializer=_one_thread) as pool:
         waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
         try:
             for done in as_completed(waiting):
@@ -136,6 +137,11 @@ def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _one_thread() -> None:
+    """Keep the numeric libraries of a worker to one thread: the workers already fill the cores."""
+    threadpool_limits(1)
 
 
 def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed: int) -> int:

@@ -13,7 +13,7 @@ from lsdkit.openset.hair import hair_cover
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SKIN, TEETH, TONGUE, load_head
 from lsdkit.openset.identity import Subject, draw_subject
 from lsdkit.openset.occlusion import openness
-from lsdkit.openset.raster import rasterise, vertex_normals
+from lsdkit.openset.raster import blend, rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
 from lsdkit.openset.variants import draw_variant, variant_of
 from lsdkit.seeds import numpy_generator
@@ -55,7 +55,7 @@ def render_face(
     actions, gaze = draw_actions(head, drawn, generator, ranges.intensity)
     shot = draw_shot(ranges, generator)
 
-    points = person.points + (actions @ head.units).reshape(-1, 3)
+    points = person.points + blend(actions, head.units)
     eyes = np.stack([points[head.vertex_parts == part].mean(0) for part in (EYE_LEFT, EYE_RIGHT)])
     turn = rotation(shot.yaw, shot.pitch, shot.roll).astype(np.float32)
     centre = np.append(eyes[:, :2].mean(0), eyes[0, 2] - 0.9).astype(np.float32)
