@@ -16,7 +16,7 @@ from lsdkit.plots import Figure, png
 from lsdkit.store import Store
 
 EVERY = "all"
-HIDE = "<style>.jp-OutputArea:has(.jupyter-widgets) .lsdkit-static { display: none }</style>"
+HIDE = "<style>.jp-OutputArea:has(.widget-vbox) .lsdkit-static { display: none }</style>"
 
 
 class Explorer(ipywidgets.VBox):

@@ -49,5 +49,5 @@ def test_mix_slider_follows_lambda():
 def test_a_static_picture_can_stand_in_for_the_widget(view):
     page = view.static._repr_html_()
     assert base64.b64encode(view.picture.value).decode() in page
-    assert ":has(.jupyter-widgets) .lsdkit-static { display: none }" in page
+    assert ":has(.widget-vbox) .lsdkit-static { display: none }" in page
     assert "http" not in page
