@@ -47,9 +47,9 @@ def views(
     x: torch.Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(emotion view, appearance view) of faces (B, 3, S, S) in [0, 1]; both like `x`, which is left as it was."""
-    shared = draw_jitter(len(x), generator) if recipe.shared_jitter else None
+    shared = draw_jitter(len(x), generator, recipe.aug_strength) if recipe.shared_jitter else None
     emotion = emotion_view(x, generator, basic=basic, recipe=recipe, draw=shared)
-    return emotion, appearance_view(x, generator, draw=shared)
+    return emotion, appearance_view(x, generator, recipe=recipe, draw=shared)
 
 
 def emotion_view(
@@ -63,28 +63,36 @@ def emotion_view(
     if not basic and recipe.basic_aug_off == "nothing_left":
         return x.clone()
     draws = len(x) if recipe.draws == "per_image" else 1
-    theta, boxes = draw_geometry(draws, generator), draw_boxes(draws, x.shape[2], generator)
+    strength = recipe.aug_strength
+    theta, boxes = draw_geometry(draws, generator, strength), draw_boxes(draws, x.shape[2], generator, strength)
     x = resample(x, theta)
     if basic:
-        x = jitter_(x, draw or draw_jitter(len(x), generator))
+        x = jitter_(x, draw or draw_jitter(len(x), generator, strength))
     return erase_(x, boxes)
 
 
-def appearance_view(x: torch.Tensor, generator: torch.Generator, *, draw: Jitter | None = None) -> torch.Tensor:
+def appearance_view(
+    x: torch.Tensor, generator: torch.Generator, *, recipe: Recipe, draw: Jitter | None = None
+) -> torch.Tensor:
     """Colour jitter of faces (B, 3, S, S) in [0, 1]: nothing moves."""
-    return jitter_(x.clone(), draw or draw_jitter(len(x), generator))
+    return jitter_(x.clone(), draw or draw_jitter(len(x), generator, recipe.aug_strength))
 
 
 # Geometry
 
 
-def draw_geometry(batch: int, generator: torch.Generator) -> torch.Tensor:
-    """Flip and affine as one map from output to input positions in [-1, 1]: (B, 2, 3)."""
+def draw_geometry(batch: int, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
+    """Flip and affine as one map from output to input positions in [-1, 1]: (B, 2, 3).
+
+    `strength` in 0..1 shortens the ranges of angle, scale and shift.
+    """
     flip, move, turn, scale, right, down = torch.rand(6, batch, generator=generator)
     move = move < AFFINE
-    angle = torch.where(move, math.radians(DEGREES) * (2 * turn - 1), 0)
-    scale = torch.where(move, SCALE[0] + (SCALE[1] - SCALE[0]) * scale, 1)
-    shift = torch.where(move, 2 * SHIFT * (2 * torch.stack([right, down]) - 1), 0)  # (2, B); the side is 2 long
+    angle = torch.where(move, strength * math.radians(DEGREES) * (2 * turn - 1), 0)
+    scale = torch.where(move, 1 - strength * (1 - SCALE[0] - (SCALE[1] - SCALE[0]) * scale), 1)
+    shift = torch.where(
+        move, strength * 2 * SHIFT * (2 * torch.stack([right, down]) - 1), 0
+    )  # (2, B); the side is 2 long
     return geometry(flip < FLIP, angle, scale, shift.T)
 
 
@@ -111,14 +119,15 @@ def resample(x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
 # Erasing
 
 
-def draw_boxes(batch: int, side: int, generator: torch.Generator) -> torch.Tensor:
+def draw_boxes(batch: int, side: int, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
     """Boxes to erase, int64 (B, 4): top, left, height, width in pixels; empty where nothing is.
 
-    As torchvision: of ten tries of area and ratio the first whose box is smaller than the image.
+    `strength` in 0..1 shortens the range of areas. As torchvision: of ten tries of area and ratio the first whose box
+    is smaller than the image.
     """
     whether, top, left = torch.rand(3, batch, generator=generator)
     area, ratio = torch.rand(2, batch, 10, generator=generator)
-    area = side**2 * (ERASE_AREA[0] + (ERASE_AREA[1] - ERASE_AREA[0]) * area)
+    area = side**2 * (ERASE_AREA[0] + strength * (ERASE_AREA[1] - ERASE_AREA[0]) * area)
     low, high = map(math.log, ERASE_RATIO)
     ratio = (low + (high - low) * ratio).exp()
     sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2).round().long()  # (B, 10, 2)
@@ -141,9 +150,9 @@ def erase_(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
 # Colour
 
 
-def draw_jitter(batch: int, generator: torch.Generator) -> Jitter:
-    """Factors and order of the four colour operations for each image."""
-    spread = torch.tensor([BRIGHTNESS, CONTRAST, SATURATION, HUE])
+def draw_jitter(batch: int, generator: torch.Generator, strength: float = 1.0) -> Jitter:
+    """Factors and order of the four colour operations for each image; `strength` in 0..1 narrows the factors."""
+    spread = strength * torch.tensor([BRIGHTNESS, CONTRAST, SATURATION, HUE])
     factors = torch.tensor([1.0, 1.0, 1.0, 0.0]) + spread * (2 * torch.rand(batch, 4, generator=generator) - 1)
     return Jitter(factors, torch.rand(batch, 4, generator=generator).argsort(dim=1))
 

@@ -1,9 +1,12 @@
 """The two-branch network: expressions from the emotion view, landmarks from the appearance view (paper section 2.2).
 
 The branches meet in layers whose *weights are shared*: one stack is applied to each branch's vector separately,
-so an expression is predicted without running, or even holding, the appearance branch.
+so an expression is predicted without running, or even holding, the appearance branch. Batch norm's running statistics
+are kept for each branch: the two vectors differ in mean and spread, and an average of both fits neither at inference
+(docs/deviations.md; `shared_statistics` keeps one set, as the authors' scripts do). In training nothing differs.
 """
 
+import copy
 from typing import NamedTuple, Self
 
 import torch
@@ -56,6 +59,22 @@ class AppearanceBranch(nn.Module):
         return self.adapter(self.backbone(x)).mean(dim=(2, 3))
 
 
+def shared_layers(recipe: Recipe) -> nn.Sequential:
+    """Linear-BN-Linear-BN without activation: (B, D) -> (B, shared[-1])."""
+    hidden, out = recipe.shared
+    return nn.Sequential(
+        nn.Linear(recipe.features, hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, out), nn.BatchNorm1d(out)
+    )
+
+
+def same_weights(layers: nn.Sequential) -> nn.Sequential:
+    """A second stack with the very parameters of `layers` (trained as one) and running statistics of its own."""
+    twin = copy.deepcopy(layers)
+    for ours, theirs in zip(twin, layers, strict=True):
+        ours.weight, ours.bias = theirs.weight, theirs.bias
+    return twin
+
+
 class MultiTask(nn.Module):
     """Both branches, the shared layers, the two outputs and the class centres of the affinity loss.
 
@@ -65,15 +84,14 @@ class MultiTask(nn.Module):
 
     def __init__(self, recipe: Recipe, appearance: str = ""):
         super().__init__()
-        hidden, out = recipe.shared
+        out = recipe.shared[-1]
         self.log_softmax = recipe.head_log_softmax
         self.emotion = EmotionBranch(recipe)
-        self.shared = nn.Sequential(
-            nn.Linear(recipe.features, hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, out), nn.BatchNorm1d(out)
-        )
+        self.shared = shared_layers(recipe)
         self.expression = nn.Sequential(nn.Linear(out, len(EXPRESSIONS)), nn.BatchNorm1d(len(EXPRESSIONS)))
         if appearance:
             self.appearance = AppearanceBranch(recipe, appearance)
+            self.shared_appearance = self.shared if recipe.shared_statistics else same_weights(self.shared)
             self.landmarks = nn.Linear(out, POINTS * 2)
             self.affinity = Affinity(len(EXPRESSIONS), recipe.features)
 
@@ -98,11 +116,11 @@ class MultiTask(nn.Module):
 
     def forward_landmarks(self, x: torch.Tensor) -> torch.Tensor:
         """The appearance pass: RGB (B, 3, S, S) in [0, 1] -> points (B, 68, 2), about [-1, 1] of the crop."""
-        return self.landmarks(self.shared(self.appearance(x))).unflatten(1, (POINTS, 2))
+        return self.landmarks(self.shared_appearance(self.appearance(x))).unflatten(1, (POINTS, 2))
 
     def emotion_state(self) -> dict[str, torch.Tensor]:
         """The tensors that predicting expressions needs: loads strictly into `MultiTask(recipe)`."""
-        training_only = ("appearance.", "landmarks.", "affinity.")
+        training_only = ("appearance.", "shared_appearance.", "landmarks.", "affinity.")
         return {key: value for key, value in self.state_dict().items() if not key.startswith(training_only)}
 
 

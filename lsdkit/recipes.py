@@ -15,7 +15,7 @@ BAGS = 5  # weak learners, each on a bag of 20% of the training set (paper secti
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a training. Defaults are the `paper` recipe: the paper's text, its gaps filled as docs/deviations.md says."""
+    """Settings of a training. Defaults are the `paper` recipe: its text, and gaps filled as docs/deviations.md says."""
 
     name: str
     image_size: int = 224  # side of the square network input, pixels
@@ -41,6 +41,7 @@ class Recipe:
     bag_disjoint: bool = False
     class_weights: Literal["none", "one_minus_share"] = "none"  # authors: 1 - n_c / N
     basic_aug_off: Literal["nothing_left", "jitter_removed"] = "nothing_left"  # what BASIC_AUG off means
+    aug_strength: float = 1.0  # 0..1, factor on the ranges of affine, erasing and jitter; 1 = the paper's
     draws: Literal["per_image", "per_batch"] = "per_image"  # flip, affine and erasing
     shared_jitter: bool = False  # one colour draw for both views of a face
     normalisation: Literal["backbone", "imagenet"] = "backbone"
@@ -48,6 +49,7 @@ class Recipe:
     partition: Literal["mean_log", "log_mean"] = "mean_log"  # mean of log(1 + k/var), or log(1 + k/mean var)
     partition_passes: Literal["one", "all"] = "one"
     affinity: Literal["soft", "partner"] = "soft"  # labels of the affinity loss under mixing
+    shared_statistics: bool = False  # one set of batch-norm statistics for both branches in the shared layers
     dino_key: Literal["teacher", "student"] = "teacher"
     vote: Literal["probabilities", "logits"] = "probabilities"
     precision: Literal["float32", "bf16"] = "float32"
@@ -68,6 +70,10 @@ class Recipe:
         for name in ("bag_fraction", "lr_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"Expected `{name}` in (0, 1], but got {getattr(self, name)}")
+        if not 0 <= self.aug_strength <= 1:
+            raise ValueError(f"Expected `aug_strength` in 0..1, but got {self.aug_strength}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"Expected `weight_decay` of at least 0, but got {self.weight_decay}")
         if self.bag_disjoint and (self.bag_replacement or self.bag_fraction * BAGS > 1 + 1e-9):
             raise ValueError(
                 f"Disjoint bags need `bag_replacement` off and {BAGS} x `bag_fraction` of at most 1, "
@@ -114,6 +120,7 @@ AUTHORS = replace(
     partition="log_mean",
     partition_passes="all",
     affinity="partner",
+    shared_statistics=True,
     dino_key="student",
     vote="logits",
 )
@@ -127,14 +134,13 @@ WORKSHOP = replace(
     features=128,
     head_features=64,
     shared=(128, 64),
-    batch_size=32,
+    batch_size=16,
     epochs=12,
-    learning_rate=1e-3,
+    learning_rate=5e-3,
+    aug_strength=0.2,
 )
-DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=3)
-SMOKE = replace(
-    DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), batch_size=16, epochs=2
-)
+DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
+SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2)
 RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, SMOKE)}
 
 
@@ -164,7 +170,9 @@ class Member:
         check_choice("MIX", self.mix, MIXES)
         check_choice("BASIC_AUG", self.basic_aug, (True, False))
         check_choice("BAG", self.bag, tuple(range(BAGS + 1)))
-        for name in ("seed", "epochs"):
+        if type(self.basic_aug) is not bool:
+            raise ValueError(f"Expected `BASIC_AUG` to be True or False, but got {self.basic_aug!r}")
+        for name in ("bag", "seed", "epochs"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ValueError(f"Expected `{name.upper()}` to be a whole number of at least 0, but got {value!r}")

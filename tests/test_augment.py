@@ -89,6 +89,23 @@ def test_geometry_draws_stay_in_their_ranges():
     assert angle.abs().gt(1e-4).float().mean().item() == pytest.approx(0.7, abs=0.04)
 
 
+def test_strength_shortens_every_range_and_zero_leaves_only_the_flip():
+    def draws(strength):
+        theta = augment.draw_geometry(500, torch_generator(0, "geometry"), strength)
+        boxes = augment.draw_boxes(500, 64, torch_generator(0, "boxes"), strength)
+        return theta, boxes, augment.draw_jitter(500, torch_generator(0, "jitter"), strength).factors
+
+    full, none = draws(1.0), draws(0.0)
+    identity = torch.eye(2, 3).expand(500, 2, 3)
+    assert torch.equal(none[0].abs(), identity)
+    assert torch.equal(none[2], torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(500, 4))
+    half = draws(0.5)
+    torch.testing.assert_close(half[2] - none[2], (full[2] - none[2]) / 2)
+    shift = [torch.linalg.solve(theta[:, :, :2], theta[:, :, 2]) for theta in (half[0], full[0])]
+    torch.testing.assert_close(shift[0], shift[1] / 2, atol=1e-6, rtol=1e-5)
+    assert half[1][:, 2:].prod(1).max() < 0.2 * 64**2 < full[1][:, 2:].prod(1).max()
+
+
 def test_boxes_stay_inside_and_have_the_drawn_size():
     boxes = augment.draw_boxes(4000, 64, torch_generator(0, "boxes"))
     erased = boxes[boxes[:, 2] > 0]

@@ -76,6 +76,24 @@ def test_the_shared_layers_are_one_and_get_gradients_from_both_branches():
     assert points.abs().sum() > 0
 
 
+def test_shared_statistics_is_about_running_averages_only():
+    """Either way one set of weights and the same training outputs; only the statistics that inference uses differ."""
+    apart, mixed = build(), build(replace(SMOKE, shared_statistics=True))
+    for network in (apart, mixed):
+        assert network.shared_appearance[0].weight is network.shared[0].weight
+        assert network.shared_appearance[1].bias is network.shared[1].bias
+    for forward in ("forward_emotion", "forward_landmarks"):
+        first, second = (getattr(network, forward)(faces()) for network in (apart, mixed))
+        assert torch.equal(first[0], second[0])
+    with torch.no_grad():
+        emotion_alone = build()
+        emotion_alone.forward_emotion(faces())
+    for layer in (1, 3):
+        expected = emotion_alone.shared[layer].running_mean
+        torch.testing.assert_close(apart.shared[layer].running_mean, expected)
+        assert not torch.allclose(mixed.shared[layer].running_mean, expected)
+
+
 def test_shared_layers_have_no_activation():
     network = build().eval()
     x = torch.randn(4, SMOKE.features)

@@ -11,6 +11,7 @@ from lsdkit.recipes import AUTHORS, BAGS, MIXES, PAPER, RECIPES, Member, Recipe,
 AUTHORS_DIFFERS = {
     *("name", "weight_decay", "lr_decay", "class_weights", "basic_aug_off", "draws", "shared_jitter"),
     *("normalisation", "head_log_softmax", "partition", "partition_passes", "affinity", "dino_key", "vote"),
+    "shared_statistics",
 }
 
 
@@ -109,6 +110,7 @@ CHANGES = {
     "bag_replacement": True,
     "bag_disjoint": True,
     "precision": "bf16",
+    "aug_strength": 0.5,
     **{name: getattr(AUTHORS, name) for name in AUTHORS_DIFFERS},
 }
 
