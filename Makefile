@@ -4,7 +4,7 @@
 # make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run
 # make env    set up only: creates VENV (default .venv) from pyproject.toml; reused until that file changes
 # make format rewrite sources and notebooks the way `make check` wants them
-# make clean  remove VENV, runs/ and data/
+# make clean  remove VENV and caches; runs/ and data/ stay
 #
 # Needs only make and a Python of at least 3.11; name another one with PYTHON=python3.12.
 
@@ -54,4 +54,4 @@ format: $(READY)
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) runs data
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

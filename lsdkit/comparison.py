@@ -41,12 +41,14 @@ def selections(runs: pd.DataFrame) -> list[ensemble.Selection]:
     return found
 
 
-def score_ensembles(runs: pd.DataFrame, split: str = "validation", vote: str = "probabilities") -> pd.DataFrame:
+def score_ensembles(runs: pd.DataFrame, split: str = "validation") -> pd.DataFrame:
     """The rules of Table 4, and the vote of all, over the runs that exist.
 
     Columns: name, group ("ensemble", or "ensemble, incomplete" where cells of the rule were not run), members,
-    missing, value, low, high, mean_of_members; scores are NaN where a rule selects nothing.
+    missing, value, low, high, mean_of_members; scores are NaN where a rule selects nothing. They vote as their recipe
+    says. Raises `ValueError` where the runs' recipes vote in different ways.
     """
+    vote = vote_of(runs)
     paths = dict(zip(runs["run"], runs["path"], strict=True))
     own = {run: score(results.read_predictions(path), split)["value"] for run, path in paths.items()}
     rows = []
@@ -59,6 +61,14 @@ def score_ensembles(runs: pd.DataFrame, split: str = "validation", vote: str = "
         rows.append(row)
     columns = ["name", "group", "members", "missing", "value", "low", "high", "mean_of_members"]
     return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def vote_of(runs: pd.DataFrame) -> str:
+    """How the recipes of these runs vote, "probabilities" or "logits"; `ValueError` where they differ."""
+    ways = sorted({results.read_result(path)["member"]["recipe"]["vote"] for path in runs["path"]})
+    if len(ways) != 1:
+        raise ValueError(f"Expected runs whose recipes vote in one way, but got {' and '.join(ways) or 'no runs'}")
+    return ways[0]
 
 
 def score(predictions: pd.DataFrame, split: str = "validation") -> dict[str, float]:

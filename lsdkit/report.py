@@ -66,8 +66,8 @@ def _head(folder: Path, kinds: list[str], members: pd.DataFrame, ensembles: pd.D
         f'<p class="lead">Runs in <code>{html.escape(folder.name)}</code>, on {html.escape(faces)}. '
         "The method is that of Jeong et al., ECCV 2022 Workshops (doi 10.1007/978-3-031-25075-0_5).</p>\n"
         f'<div class="tiles">{boxes}</div>\n<p class="note">Macro F1 over six expressions on the validation faces; '
-        "chance is 0.167. The scores are for these faces and for no others: none is a score on the LSD release, and a "
-        "score on rendered faces says little about photographs.</p>"
+        "chance is 0.167. The scores are for these faces and for no others; a score on rendered faces is none on the "
+        "LSD release and says little about photographs.</p>"
     )
 
 
@@ -157,7 +157,9 @@ def _classes(runs: pd.DataFrame, members: pd.DataFrame) -> str:
     best = members.loc[members["value"].idxmax()]
     shown = [(f"Best member ({best['name']})", results.read_predictions(paths[best["run"]]))]
     if len(runs) > 1:
-        shown.append((f"Vote of all {len(runs)} members", ensemble.vote_runs(runs["path"].tolist())))
+        shown.append(
+            (f"Vote of all {len(runs)} members", ensemble.vote_runs(runs["path"].tolist(), comparison.vote_of(runs)))
+        )
     parts = ["<h2>Per class</h2>"]
     for name, predictions in shown:
         labels, answers = results.labelled(predictions)
