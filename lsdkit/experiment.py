@@ -106,13 +106,15 @@ def find_run(
     """The folder of a finished run; where there is none, a Mix-augment member of `recipe` is trained first.
 
     `run_dir` "": the run that was written last, wherever below `runs/`; a folder without a result is trained into.
+    Raises `ValueError` for an unknown recipe or device, also where nothing is to be trained.
     """
+    member = member_from_parameters(recipe, DEVICE=device)
     if str(run_dir):
         folder = resolve(run_dir)
     else:
-        folder = newest_run() or run_dir_for("", member_from_parameters(recipe))
+        folder = newest_run() or run_dir_for("", member)
     if not (folder / "result.json").is_file():
-        train_members([(folder, member_from_parameters(recipe, DEVICE=device))], data_dir=data_dir, device=device)
+        train_members([(folder, member)], data_dir=data_dir, device=device)
     return folder
 
 
@@ -121,14 +123,15 @@ def ensure_runs(
 ) -> Path:
     """A folder with at least two finished runs; where there are fewer, four small members are trained first.
 
-    `folder` "": the ensemble that was written last below `runs/`, or runs/<recipe>-ensemble.
+    `folder` "": the ensemble that was written last below `runs/`, or runs/<recipe>-ensemble. Raises `ValueError` for an
+    unknown recipe, seed or device, also where nothing is to be trained.
     """
+    members = [
+        member_from_parameters(recipe, MIX=mix, APPEARANCE=appearance, BAG=bag, SEED=seed, DEVICE=device)
+        for mix, appearance, bag in SMALL_ENSEMBLE
+    ]
     place = resolve(folder) if str(folder) else newest_ensemble() or resolve(RUNS) / f"{recipe}-ensemble"
     if len(list(place.glob("*/result.json"))) < 2:
-        members = [
-            member_from_parameters(recipe, MIX=mix, APPEARANCE=appearance, BAG=bag, SEED=seed, DEVICE=device)
-            for mix, appearance, bag in SMALL_ENSEMBLE
-        ]
         train_members([(place / member.name, member) for member in members], data_dir=data_dir, device=device)
     return place
 

@@ -48,6 +48,8 @@ def training_rows(member: Member, store: Store) -> tuple[np.ndarray, list[str]]:
         absent = ", ".join(name for name, count in named_counts(counts).items() if not count)
         notes.append(f"No training face shows {absent}: such a class can only score 0, which lowers the macro F1")
         warnings.warn(notes[-1], stacklevel=3)
+    if not np.isfinite(store.landmarks[rows]).any():
+        notes.append("No training face has landmarks: the appearance branch learned nothing")
     if len(rows) % member.recipe.batch_size == 1:
         notes.append("The last batch of each epoch holds one face, too few for batch norm: it was dropped")
     return rows, notes
