@@ -96,12 +96,15 @@ def execute_all(
 
 
 def resident_memory(root: int) -> int:
-    """Bytes of resident memory of a process and of all below it; 0 where the system has no /proc (not Linux)."""
-    parents, pages = {}, {}
+    """Bytes of memory that a process and all below it hold; 0 where the system has no /proc (not Linux).
+
+    A page that several processes share counts once, a part for each (proportional set size,
+    https://docs.kernel.org/filesystems/proc.html).
+    """
+    parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()  # after the name: state, parent, ...
-            parents[int(entry.name)], pages[int(entry.name)] = int(fields[1]), int(fields[21])
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):  # it ended between the listing and the reading
             continue
     below, found = {root}, [root]
@@ -109,15 +112,20 @@ def resident_memory(root: int) -> int:
         children = [child for child, parent in parents.items() if parent == process and child not in below]
         below.update(children)
         found.extend(children)
-    return sum(pages.get(process, 0) for process in found) * (os.sysconf("SC_PAGE_SIZE") if pages else 0)
+    return sum(map(_proportional, found))
+
+
+def _proportional(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended, or there is no /proc
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 @contextmanager
 def peak_memory(every: float = 0.5) -> Iterator[dict[str, int]]:
-    """Yield a dict whose "bytes" is the largest `resident_memory` of this process and those below it, seen so far.
-
-    Pages that processes share are counted for each of them, so that the figure is an upper bound.
-    """
+    """Yield a dict whose "bytes" is the largest `resident_memory` of this process and those below it, seen so far."""
     peak, stop = {"bytes": resident_memory(os.getpid())}, threading.Event()
 
     def watch() -> None:
