@@ -8,16 +8,41 @@ so. Here a file is its tensors followed by the SHA-256 of them; a file that does
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from filelock import FileLock, Timeout
 
 from lsdkit import files
 
+LOCK, LOCK_SECONDS = ".lock", 60.0
 NEWEST, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 _MARK = b"lsdkit-sha256:"  # the last bytes of a checkpoint: this mark and 64 hexadecimal digits
 _TAIL = len(_MARK) + 64
+
+
+@contextmanager
+def alone(run_dir: Path | str) -> Iterator[None]:
+    """Hold a run folder against other processes; the system frees it when a process dies.
+
+    Waits `LOCK_SECONDS`, then raises `ValueError`: a killed notebook's kernel can outlive it for a moment.
+    """
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / LOCK)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise ValueError(
+            f"Expected {run_dir} to be free, but another process trains in it; wait for it, or choose another RUN_DIR"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Damaged(ValueError):

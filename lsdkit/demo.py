@@ -7,7 +7,7 @@ from pathlib import Path
 from lsdkit import comparison, prepare, results
 from lsdkit.experiment import member_from_parameters
 from lsdkit.headless import Job, execute_all, notebook_path, peak_memory
-from lsdkit.paths import project_root, resolve
+from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import Member
 from lsdkit.report import write_report
 
@@ -52,7 +52,7 @@ def run_demo(out: Path | str = "runs/demo", jobs: int | None = None) -> str:
         start = time.perf_counter()
         print("4/4 the page", flush=True)
         runs = results.list_runs(out)
-        page = None if runs.empty else write_report(out, command=f"lsdkit demo --out {_short(out)}")
+        page = None if runs.empty else write_report(out, command=f"lsdkit demo --out {project_path(out)}")
         stages.append(Stage("page", time.perf_counter() - start))
     text = summary(out, page, stages, peak["bytes"], failed, store.kind)
     if failed or page is None:
@@ -134,13 +134,8 @@ def summary(out: Path, page: Path | None, stages: list[Stage], peak: int, failed
     ]
     for name, error in failed.items():
         lines.append(f"\nFAILED {name}:\n{error}")
-    return "\n".join([*lines, f"\n{_short(page)}" if page else "\nno run finished: no page"])
+    return "\n".join([*lines, f"\n{project_path(page)}" if page else "\nno run finished: no page"])
 
 
 def _tell(job: Job, error: str, seconds: float) -> None:
     print(f"    {job.name:50} {seconds:5.0f} s{'  FAILED' if error else ''}", flush=True)
-
-
-def _short(path: Path) -> str:
-    """The path from the project root where it lies below it."""
-    return str(path.relative_to(project_root()) if path.is_relative_to(project_root()) else path)

@@ -14,7 +14,7 @@ RUNS = "runs"  # where runs go by default, below the project root
 KINDS = {
     "rendered": "rendered faces: drawn by this kit, no photographs and no real people",
     "photographs": "photographs",
-    "synthetic": "synthetic faces for training, photographs for validation",
+    "synthetic": "synthetic faces",
 }
 SMALL_ENSEMBLE = (  # what notebook 05 trains to run alone: (mix, appearance, bag)
     ("mixaugment", "vggface2", 0),

@@ -38,3 +38,13 @@ def resolve(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     return path if path.is_absolute() else project_root() / path
+
+
+def project_path(path: str | Path) -> Path:
+    """The path relative to the project root where it lies below it: `resolve` finds it again after a move.
+
+    >>> project_path(project_root() / "data" / "open").as_posix()
+    'data/open'
+    """
+    path = Path(path)
+    return path.relative_to(project_root()) if path.is_relative_to(project_root()) else path

@@ -23,6 +23,7 @@ from lsdkit.store import SPLITS, Store, write_store
 
 VERSION = 1  # of what this module and its readers do with a source; raised where a change makes other stores of it
 CROP_SIZE = 112  # pixels, of aligned crops where no size is given: the release's own
+RENDERED_MARK = "open_set.json"  # in the folder that the renderer writes
 DEFAULT_OPEN, SMOKE_OPEN = "data/open", "data/open-smoke"
 
 
@@ -124,7 +125,7 @@ def prepare_csv(
 def open_or_render(data_dir: str | Path, recipe: Recipe, *, progress: bool = True) -> Store:
     """The store a notebook asks for; "" is the open set, which is rendered first where it is missing.
 
-    The default is `data/open`; for the recipe `smoke`, a small `data/open-smoke` (278 + 60 + 60 faces). Raises
+    The default is `data/open`; for the recipe `smoke`, a small `data/open-smoke` (277 + 60 + 60 faces). Raises
     `FileNotFoundError` for any other folder without a store.
     """
     smoke = recipe.name == "smoke"
@@ -188,7 +189,12 @@ def _prepare(
         "crop": crop,
     }
     settings["source_digest"] = _digest(listing, given)
+    root = listing.root.resolve()
+    if any((folder / RENDERED_MARK).is_file() for folder in (root, *root.parents)):
+        kind = "rendered"  # whatever was asked for: a part of the open set is no photograph
+    source = Path(source).resolve()
     with _turn(out):
+        _refuse_another_source(out, settings["reader"], source)
         return _finished(out, settings) or write_store(
             out,
             listing.table,
@@ -244,6 +250,18 @@ def _digest(listing: Listing, landmarks: dict) -> str:
     for key in sorted(landmarks):
         digest.update(key.encode() + landmarks[key].tobytes())
     return digest.hexdigest()
+
+
+def _refuse_another_source(out: Path, reader: str, source: Path) -> None:
+    """Raise `ValueError` where `out` holds the store of another source: it would be lost."""
+    if not (out / "manifest.json").is_file():
+        return
+    manifest = files.read_json(out / "manifest.json")
+    if (manifest["settings"].get("reader"), manifest["source"]) != (reader, str(source)):
+        raise ValueError(
+            f"Expected {out} to be free or a store of {source}, but it holds one of {manifest['source']}; "
+            "choose another --out, or remove it"
+        )
 
 
 def _finished(out: Path, settings: dict) -> Store | None:

@@ -31,6 +31,7 @@ from lsdkit.interrupts import Interrupts, Stopped
 from lsdkit.losses import class_weights
 from lsdkit.multitask import MultiTask
 from lsdkit.objective import step_loss
+from lsdkit.paths import project_path
 from lsdkit.recipes import Member
 from lsdkit.sampling import batches, named_counts, training_rows
 from lsdkit.seeds import torch_generator
@@ -87,11 +88,17 @@ def train_member(
     history. SIGTERM and an interrupt (Ctrl-C, Jupyter's stop button) are answered after the step under way: the
     checkpoint is written, then `SystemExit` or `KeyboardInterrupt` is raised.
 
-    Raises `ValueError`, before any work, where the folder holds the run of another member or data, where the store
-    lacks faces to train on or to validate with, or for an unknown device; `FloatingPointError`, naming epoch and step,
-    where the loss is not finite (the last good checkpoint stays).
+    Raises `ValueError`, before any work, where the folder holds the run of another member or data, where another
+    process trains in it, where the store lacks faces to train on or to validate with, or for an unknown device;
+    `FloatingPointError`, naming epoch and step, where the loss is not finite (the last good checkpoint stays).
     """
     folder, where = Path(run_dir), device_named(device)
+    with checkpoints.alone(folder):
+        return _train(member, store, folder, where, bar=progress, checkpoint_every=checkpoint_every, on_epoch=on_epoch)
+
+
+def _train(member: Member, store: Store, folder: Path, where: torch.device, **options) -> dict:
+    """`train_member` once the folder is ours; `options` are those of `fit`."""
     identity = identity_of(member, store)
     finished = _claim(folder, identity)
     if finished is not None:
@@ -103,7 +110,7 @@ def train_member(
     optimiser = torch.optim.Adam(network.parameters(), **rates)
     run = Run(member, store, rows, folder, identity, where, network, optimiser, Progress(notes=notes))
     _resume(run)
-    fit(run, bar=progress, checkpoint_every=checkpoint_every, on_epoch=on_epoch)
+    fit(run, **options)
     return _finish(run)
 
 
@@ -305,7 +312,7 @@ def _finish(run: Run) -> dict:
         "seconds": run.progress.seconds + time.monotonic() - start,
         "versions": {"lsdkit": lsdkit.__version__, "python": platform.python_version(), **packages},
         "weights_sha256": results.weights_sha256(best["state"]),
-        "store": {"path": str(store.path), "checksums": run.identity["store"]},
+        "store": {"path": str(project_path(store.path)), "checksums": run.identity["store"]},
         "notes": run.progress.notes,
     }
     results.write_result(run.folder, result)

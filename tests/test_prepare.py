@@ -196,3 +196,17 @@ def test_csv_and_its_summary(tmp_path):
     assert "unreadable: 1, such as in/absent.jpg" in text
     assert "equal images two splits: 1" in text
     assert store.manifest["settings"]["seed"] == 3
+
+
+def test_another_source_does_not_replace_a_store(tmp_path):
+    folder(tmp_path / "a" / "faces")
+    folder(tmp_path / "b" / "faces")
+    prepare.prepare_folder(tmp_path / "a" / "faces", tmp_path / "out", **QUIET)
+    with pytest.raises(ValueError, match="choose another --out"):
+        prepare.prepare_folder(tmp_path / "b" / "faces", tmp_path / "out", **QUIET)
+
+
+def test_a_part_of_the_open_set_is_rendered_whatever_is_asked_for(tmp_path):
+    source = folder(tmp_path / "open-release" / "faces")
+    (tmp_path / "open-release" / prepare.RENDERED_MARK).write_text("{}")
+    assert prepare.prepare_folder(source, tmp_path / "out", kind="photographs", **QUIET).kind == "rendered"

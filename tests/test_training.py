@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from lsdkit import checkpoints, evaluation, metrics, results, training
@@ -103,6 +104,7 @@ def test_what_a_run_leaves(reference, store):
         "weights.pt",
         "weights.pt.sha256",
         "member.json",
+        ".lock",
     }
     assert {path.name for path in folder.iterdir()} == names
     history, predictions, bag = (
@@ -425,3 +427,12 @@ def test_it_learns(tmp_path, mix):
     assert result["metrics"]["val_macro_f1"] > 0.5  # chance is 0.17
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert history["expression"].iloc[-1] < 0.8 * history["expression"].iloc[0]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LOCK_SECONDS", 0.1)
+    store = make_store(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process trains"):
+        train(store, tmp_path / "run", MEMBER)
+    assert not (tmp_path / "run" / "result.json").exists()
