@@ -143,7 +143,10 @@ class Crop:
             if found is None:
                 raise LeftOut("no_face", f"no face found in {image.width} x {image.height} pixels")
             points, how = found
-        crop, points = align(image, points, self.size)
+        try:
+            crop, points = align(image, points, self.size)
+        except ValueError as error:  # a row of a table whose points are one point
+            raise LeftOut("no_face", f"landmarks that make no face: {error}") from error
         return crop, points, how
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
+LEAST, MOST = 16, 1024  # pixels, side of a stored image
 FALLBACK_SIZE = 112  # pixels, where the first image is not square: the release's own size
 WINDOW = 256  # images in flight, which bounds the memory
 
@@ -52,13 +53,13 @@ def decode(data: bytes) -> Image.Image:
 
 
 def native_size(table: pd.DataFrame, root: Path) -> int:
-    """Side of the first decodable image where it is square, else 112."""
+    """Side of the first decodable image where it is square and 16 to 1024 pixels, else 112."""
     for path in table["path"]:
         try:
             width, height = decode((root / path).read_bytes()).size
         except (OSError, LeftOut):
             continue
-        return width if width == height else FALLBACK_SIZE
+        return width if width == height and LEAST <= width <= MOST else FALLBACK_SIZE
     return FALLBACK_SIZE
 
 

@@ -143,3 +143,9 @@ def test_most_happy_photographs_become_aligned_crops():
         assert crop.size == (64, 64)
         assert plausible(points)
         assert np.abs((anchors(points) + 1) / 2 - [[0.366, 0.376], [0.634, 0.376], [0.5, 0.683]]).max() < 0.12
+
+
+def test_given_points_that_are_one_point_leave_one_image_out():
+    transform = Crop(32, {"a": np.zeros((68, 2))})
+    with pytest.raises(LeftOut, match="landmarks that make no face"):
+        transform(Image.new("RGB", (40, 40)), "a")
