@@ -6,6 +6,7 @@
 """
 
 import difflib
+import warnings
 from collections import OrderedDict
 
 import timm
@@ -64,7 +65,10 @@ def create(name: str, weights: str = "", *, normalisation: str = "backbone", din
         )
     graph, channels, preprocessing = OWN[name]() if name in OWN else _timm(name)
     if weights:
-        load_weights(getattr(graph, "model", graph), weights, dino_key)
+        report = load_weights(getattr(graph, "model", graph), weights, dino_key)
+        random = [key for key in (*report.missing, *report.reshaped) if not key.endswith("num_batches_tracked")]
+        if random:
+            warnings.warn(f"{weights}: {len(random)} tensors stay random, such as {random[0]} ({report})", stacklevel=2)
     if normalisation == "imagenet":
         preprocessing = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     return Backbone(graph, channels, **preprocessing)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lsdkit import comparison, prepare, results
@@ -10,6 +11,7 @@ from lsdkit.headless import Job, execute_all, notebook_path, peak_memory
 from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import Member
 from lsdkit.report import write_report
+from lsdkit.store import Store
 
 RECIPE = "demo"
 AT_ONCE, THREADS = 2, 1  # on two cores two notebooks of one thread each get through more than one of two threads
@@ -42,8 +44,8 @@ def run_demo(out: Path | str = "runs/demo", jobs: int | None = None) -> str:
         print("1/4 the open set", flush=True)
         store = prepare.open_or_render("", member_from_parameters(RECIPE).recipe)
         stages.append(Stage("open set", time.perf_counter() - start))
-        failed = {}
-        for number, (name, list_jobs) in enumerate((("training", training_jobs), ("comparison", late_jobs)), 2):
+        failed, parts = {}, (("training", partial(training_jobs, store=store)), ("comparison", late_jobs))
+        for number, (name, list_jobs) in enumerate(parts, 2):
             start = time.perf_counter()
             part = list_jobs(out)  # the comparison's depend on what training left
             print(f"{number}/4 {name}: {len(part)} notebooks", flush=True)
@@ -69,12 +71,12 @@ def members() -> list[Member]:
     ]
 
 
-def training_jobs(out: Path) -> list[Job]:
+def training_jobs(out: Path, store: Store) -> list[Job]:
     """Notebook 03 for each member that is not finished, then 01 and 02."""
     found = []
     for member in members():
         folder = out / member.name
-        if finished(folder, member):
+        if finished(folder, member, store):
             continue
         parameters = {"RUN_DIR": str(folder), "RECIPE": RECIPE, "MIX": member.mix, "APPEARANCE": member.appearance}
         parameters |= {"BASIC_AUG": member.basic_aug, "BAG": member.bag, "SEED": member.seed}
@@ -103,11 +105,13 @@ def late_jobs(out: Path) -> list[Job]:
     return jobs
 
 
-def finished(folder: Path, member: Member) -> bool:
-    """Whether the folder holds this member's result and the notebook that made it."""
+def finished(folder: Path, member: Member, store: Store) -> bool:
+    """Whether the folder holds this member's result on this store, and the notebook that made it."""
     if not (folder / "result.json").is_file() or not (folder / "03_train.ipynb").is_file():
         return False
-    return results.read_result(folder)["spec_hash"] == member.spec_hash()
+    result = results.read_result(folder)
+    same_faces = result["store"]["checksums"]["images.npy"] == store.manifest["checksums"]["images.npy"]
+    return same_faces and result["spec_hash"] == member.spec_hash()
 
 
 def summary(out: Path, page: Path | None, stages: list[Stage], peak: int, failed: dict[str, str], kind: str) -> str:
@@ -130,7 +134,7 @@ def summary(out: Path, page: Path | None, stages: list[Stage], peak: int, failed
     spent = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages)
     lines += [
         f"\ntime: {spent}; in all {sum(stage.seconds for stage in stages):.0f} s",
-        f"peak memory: {peak / 2**30:.2f} GiB",
+        f"peak memory: {peak / 2**30:.2f} GiB" if peak else "peak memory: not measured on this system",
     ]
     for name, error in failed.items():
         lines.append(f"\nFAILED {name}:\n{error}")

@@ -136,6 +136,22 @@ def ensure_runs(
     return place
 
 
+def store_of(result: dict, data_dir: str | Path = ""):
+    """The `Store` that a run was trained on: where its result says, or its copy in `data_dir`.
+
+    Raises `FileNotFoundError` where there is none, `ValueError` where its pixels are others than the run's.
+    """
+    from lsdkit.store import Store
+
+    store = Store.open(resolve(data_dir or result["store"]["path"]))
+    if store.manifest["checksums"]["images.npy"] != result["store"]["checksums"]["images.npy"]:
+        raise ValueError(
+            f"Expected the faces that {result['name']} was trained on in {store.path}, but it holds others; "
+            "name the right store with DATA_DIR, or train again"
+        )
+    return store
+
+
 def train_members(runs: Sequence[tuple[Path, Member]], *, data_dir: str | Path = "", device: str = "auto") -> None:
     """Train members, each into its folder, one after the other; finished ones are left as they are."""
     from lsdkit import prepare, training

@@ -75,8 +75,11 @@ def execute_all(
 ) -> dict[str, str]:
     """Run jobs, `at_once` at a time, in the given order; a failed one stops no other. Returns {name: what went wrong}.
 
-    `report(job, error, seconds)` is called as each ends.
+    `report(job, error, seconds)` is called as each ends. Raises `ValueError`, before any is run, where a job names a
+    parameter that its notebook does not have.
     """
+    for job in jobs:
+        check_parameters(job.notebook, job.parameters)
     failed: dict[str, str] = {}
 
     def one(job: Job) -> None:

@@ -113,8 +113,7 @@ def points_of_table(table: pd.DataFrame, source: str | Path) -> dict[str, np.nda
 
 
 def read_table(file: str | Path) -> dict[str, np.ndarray]:
-    """Landmarks from a CSV file (see `points_of_table`), or from `X.npy` (N, 68, 2) beside "
-    "`X.keys.txt`, one key a line."""
+    """Landmarks from a CSV file (see `points_of_table`), or from `X.npy` (N, 68, 2) with `X.keys.txt`, a key a line."""
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(

@@ -5,6 +5,7 @@ folder take turns (a lock file beside it), so that notebooks started together re
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,8 +241,7 @@ def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Cal
 
 
 def _digest(listing: Listing, landmarks: dict) -> str:
-    """Changes with the table, the landmarks, and each file's size and time: tells whether a store "
-    "is still the source's."""
+    """Changes with the table, the landmarks, and each file's size and time: is a store still its source's?"""
     digest = hashlib.sha256(listing.table.to_csv(index=False).encode())
     for path in listing.table["path"]:
         file = listing.root / path
@@ -265,10 +265,16 @@ def _refuse_another_source(out: Path, reader: str, source: Path) -> None:
 
 
 def _finished(out: Path, settings: dict) -> Store | None:
-    """The store in `out` where it is whole and was made with these settings."""
+    """The store in `out` where it was made with these settings and its checksums hold; None has it made again."""
     if not (out / "manifest.json").is_file() or files.read_json(out / "manifest.json").get("settings") != settings:
         return None
-    return Store.open(out)
+    try:
+        store = Store.open(out)
+        store.verify()
+    except ValueError as damage:
+        warnings.warn(f"{damage}; it is made again", stacklevel=3)
+        return None
+    return store
 
 
 @contextmanager

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lsdkit import __version__, comparison, ensemble, faceplots, files, metrics, page, plots, results
-from lsdkit.experiment import kind_sentence
+from lsdkit.experiment import kind_sentence, store_of
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import resolve
 from lsdkit.seeds import numpy_generator
-from lsdkit.store import Store
 
 CURVES_SHOWN = 3  # runs whose curves are on the page: the strong ones first
 
@@ -74,11 +73,12 @@ def _head(folder: Path, kinds: list[str], members: pd.DataFrame, ensembles: pd.D
 def _data(result: dict) -> str:
     """Imbalance, sample faces with landmarks and mixed faces, where the store of the runs is still there."""
     parts = ["<h2>The faces</h2>"]
-    path = resolve(result["store"]["path"])
-    if not (path / "manifest.json").is_file():
-        gone = f"The store of these runs ({html.escape(path.name)}) is no longer there: no faces are shown."
+    try:
+        store = store_of(result)
+    except (FileNotFoundError, ValueError):
+        name = html.escape(resolve(result["store"]["path"]).name)
+        gone = f"The store of these runs ({name}) is no longer there, or holds other faces: none are shown."
         return f'{parts[0]}<p class="note">{gone}</p>'
-    store = Store.open(path)
     splits = [split for split in ("train", "validation", "test") if store.counts(split).sum()]
     kind = "rendered faces" if store.kind == "rendered" else f"faces ({store.kind})"
     parts.append(

@@ -192,3 +192,10 @@ def test_an_absent_and_an_empty_file_are_named(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="dictionary of tensors"):
         weights.read_tensors(tmp_path / "list.pt")
+
+
+def test_tensors_that_stay_random_are_told(tmp_path, state):
+    path = tmp_path / "part.pt"
+    torch.save({key: value for key, value in state.items() if key != "bn1.weight"}, path)
+    with pytest.warns(UserWarning, match=r"1 tensors stay random, such as bn1\.weight"):
+        backbones.create("narrow", str(path))

@@ -137,3 +137,22 @@ def test_peak_memory_counts_processes_below(root):
         child.kill()
         child.communicate()
     assert peak["bytes"] >= before
+
+
+def test_the_faces_of_a_run_are_its_own(tiny_store):
+    result = {"name": "a run", "store": {"path": str(tiny_store.path), "checksums": tiny_store.manifest["checksums"]}}
+    assert experiment.store_of(result).keys == tiny_store.keys
+    other = {**result, "store": {**result["store"], "checksums": {"images.npy": "another"}}}
+    with pytest.raises(ValueError, match="a run was trained on"):
+        experiment.store_of(other, tiny_store.path)
+
+
+def test_every_job_is_checked_before_the_first_runs(tmp_path):
+    notebook = headless.notebook_path("01_data_statistics")
+    jobs = [
+        headless.Job("good", notebook, tmp_path / "good.ipynb", {"RECIPE": "smoke"}),
+        headless.Job("bad", notebook, tmp_path / "bad.ipynb", {"RECIPES": "smoke"}),
+    ]
+    with pytest.raises(ValueError, match="RECIPES"):
+        headless.execute_all(jobs, 1, 1, lambda *_: pytest.fail("a notebook ran"))
+    assert not list(tmp_path.iterdir())

@@ -210,3 +210,13 @@ def test_a_part_of_the_open_set_is_rendered_whatever_is_asked_for(tmp_path):
     source = folder(tmp_path / "open-release" / "faces")
     (tmp_path / "open-release" / prepare.RENDERED_MARK).write_text("{}")
     assert prepare.prepare_folder(source, tmp_path / "out", kind="photographs", **QUIET).kind == "rendered"
+
+
+def test_a_damaged_store_is_made_again(tmp_path):
+    source = folder(tmp_path / "in")
+    images = prepare.prepare_folder(source, tmp_path / "out", **QUIET).path / "images.npy"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.warns(UserWarning, match="made again"):
+        prepare.prepare_folder(source, tmp_path / "out", **QUIET)
+    assert images.read_bytes() == whole

@@ -122,16 +122,19 @@ def test_ensemble_scores_hold_what_was_not_run(runs):
     assert table.loc["MU & MA Best Weak", "group"] == "ensemble, incomplete"
 
 
-def test_the_demo_skips_what_is_finished(runs):
+def test_the_demo_skips_what_is_finished(runs, tiny_store):
     members = {member.name: member for member in demo.members()}
     assert sum(member.bag == 0 for member in members.values()) >= 1
     assert {member.bag for member in members.values()} >= {1, 2, 3, 4, 5}
-    jobs = demo.training_jobs(runs)
+    jobs = demo.training_jobs(runs, tiny_store)
     assert {job.name for job in jobs} == {*members, "01_data_statistics", "02_mixup_visualisation"}
     name, member = next(iter(members.items()))
     first = results.read_result(results.list_runs(runs)["path"].iloc[0])
     results.write_result(runs / name, {**first, "spec_hash": member.spec_hash()})
     (runs / name / "03_train.ipynb").write_text("{}")
-    assert name not in {job.name for job in demo.training_jobs(runs)}
+    assert name not in {job.name for job in demo.training_jobs(runs, tiny_store)}
+    elsewhere = {**first, "spec_hash": member.spec_hash(), "store": {"path": "x", "checksums": {"images.npy": "0"}}}
+    results.write_result(runs / name, elsewhere)
+    assert name in {job.name for job in demo.training_jobs(runs, tiny_store)}
     results.write_result(runs / name, {**first, "spec_hash": "another"})
-    assert name in {job.name for job in demo.training_jobs(runs)}
+    assert name in {job.name for job in demo.training_jobs(runs, tiny_store)}

@@ -16,11 +16,11 @@ def test_every_part_of_the_purpose_counts():
 
 
 def test_generators_leave_the_global_state_alone():
-    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 (what is checked)
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 (the global state is what this test looks at)
     first = torch.rand(3, generator=torch_generator(0, "x"))
     assert first.equal(torch.rand(3, generator=torch_generator(0, "x")))
     assert not first.equal(torch.rand(3, generator=torch_generator(0, "y")))
     drawn = numpy_generator(0, "x").random(3)
     assert (drawn == numpy_generator(0, "x").random(3)).all()
     assert torch.get_rng_state().equal(before)
-    assert (np.random.get_state()[1] == before_numpy).all()  # noqa: NPY002 (what is checked)
+    assert (np.random.get_state()[1] == before_numpy).all()  # noqa: NPY002 (the global state is what this test looks at)

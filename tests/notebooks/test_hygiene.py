@@ -117,8 +117,8 @@ def test_training_tells_its_deviations():
     assert {node.target.id for node in ast.parse(parameters_cell(notebook).source).body} == KNOWN
 
 
-def test_the_demo_passes_only_parameters_that_exist(tmp_path):
-    jobs = [*demo.training_jobs(tmp_path), *demo.late_jobs(tmp_path)]
+def test_the_demo_passes_only_parameters_that_exist(tmp_path, tiny_store):
+    jobs = [*demo.training_jobs(tmp_path, tiny_store), *demo.late_jobs(tmp_path)]
     assert {job.notebook.stem for job in jobs} >= {"01_data_statistics", "02_mixup_visualisation", "03_train"}
     valid = {path: set(papermill.inspect_notebook(str(path))) for path in NOTEBOOKS}
     for job in jobs:
