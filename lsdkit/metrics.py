@@ -13,6 +13,7 @@ from lsdkit.expressions import EXPRESSIONS
 from lsdkit.seeds import numpy_generator
 
 CLASSES = list(range(len(EXPRESSIONS)))
+CHUNK = 2**23  # numbers of a resample that are held at once: bounds the memory of a bootstrap
 
 
 def _checked(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +67,27 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float((np.diagonal(counts)[present] / counts.sum(1)[present]).mean())
 
 
+def bootstrap_scores(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Macro F1 of each member in each bootstrap resample, (R, M) in [0, 1], from predictions (M, B) and labels (B,).
+
+    Every member is scored on the same resampled faces, so that differences, means and other functions of the columns
+    are paired: what is hard for all of them cancels. `groups` (B,), such as subjects, are drawn whole: faces of one
+    subject are not independent, and intervals that treat them so are too narrow.
+
+    >>> draws = bootstrap_scores([0, 1, 2, 3, 4, 5], [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4]], resamples=100)
+    >>> draws.shape, bool((draws[:, 0] >= draws[:, 1]).all())
+    ((100, 2), True)
+    """
+    return _bootstrap(labels, predicted, groups, resamples, seed).mean(2)
+
+
 def bootstrap_f1(
     labels: np.ndarray,
     predicted: np.ndarray,
@@ -75,25 +97,14 @@ def bootstrap_f1(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Percentile bootstrap intervals of macro F1 and of each class's F1.
-
-    Faces are drawn with replacement. Only the confusion counts matter, so instead of B indices a resample draws the 36
-    counts from their multinomial distribution, which is the same distribution and takes milliseconds. With `groups`
-    (a subject a face) whole groups are drawn instead: faces of one subject are not independent, and intervals that
-    treat them so are too narrow.
+    """Percentile bootstrap intervals of macro F1 and of each class's F1; `groups` as in `bootstrap_scores`.
 
     Returns a table, one row for `macro_f1` and one a class, with the columns `value`, `low`, `high` in [0, 1]. The
     interval says how the score moves with the *faces*; it holds nothing about the seed of the training.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"Expected `level` in (0, 1) and `resamples` of at least 1, but got {level} and {resamples}")
-    labels, predicted = _checked(labels, predicted)
-    cells = labels * len(CLASSES) + predicted  # (B,) in 0..35
-    draws = _draw_counts(cells, len(CLASSES) ** 2, groups, resamples, seed)
-    f1 = f1_from_confusion(draws.reshape(resamples, len(CLASSES), len(CLASSES)))  # (R, K)
     value = f1_per_class(labels, predicted)
-    scores = np.concatenate([f1.mean(1, keepdims=True), f1], axis=1)  # (R, 1 + K)
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    f1 = _bootstrap(labels, [predicted], groups, resamples, seed)[:, 0]  # (R, K)
+    low, high = interval(np.concatenate([f1.mean(1, keepdims=True), f1], axis=1), level)
     index = pd.Index(["macro_f1", *EXPRESSIONS], name="score")
     return pd.DataFrame({"value": [value.mean(), *value], "low": low, "high": high}, index=index)
 
@@ -110,30 +121,58 @@ def bootstrap_difference(
 ) -> dict[str, float]:
     """Macro F1 of `first` minus that of `second` on the same faces, with a paired bootstrap interval.
 
-    Both are scored on the same resampled faces, so what is hard for both cancels. Returns `value`, `low`, `high` in
-    [-1, 1]; an interval that holds 0 shows no difference. `groups` as in `bootstrap_f1`.
+    Returns `value`, `low`, `high` in [-1, 1]; an interval that holds 0 shows no difference. `groups` as in
+    `bootstrap_scores`.
     """
-    labels, first = _checked(labels, first)
-    _, second = _checked(labels, second)
-    k = len(CLASSES)
-    draws = _draw_counts((labels * k + first) * k + second, k**3, groups, resamples, seed).reshape(resamples, k, k, k)
-    difference = f1_from_confusion(draws.sum(3)).mean(1) - f1_from_confusion(draws.sum(2)).mean(1)  # (R,)
-    low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
-    return {"value": macro_f1(labels, first) - macro_f1(labels, second), "low": float(low), "high": float(high)}
+    value = macro_f1(labels, first) - macro_f1(labels, second)
+    draws = bootstrap_scores(labels, [first, second], groups=groups, resamples=resamples, seed=seed)
+    low, high = interval(draws[:, 0] - draws[:, 1], level)
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _draw_counts(cells: np.ndarray, width: int, groups: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
-    """Counts of each cell, (R, width), in `resamples` draws with replacement of the faces or of whole groups."""
-    generator = numpy_generator(seed, "bootstrap")
+def interval(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval over the first axis of bootstrap draws (R, ...): its low and high ends."""
+    if not 0 < level < 1:
+        raise ValueError(f"Expected `level` in (0, 1), but got {level}")
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def _bootstrap(
+    labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None, resamples: int, seed: int
+) -> np.ndarray:
+    """F1 per class (R, M, K) of members with predictions (M, B), in `resamples` draws with replacement.
+
+    What is drawn are units: groups, or the faces that share a label and all M predictions, which nothing tells apart.
+    How often each unit is drawn is multinomial; these numbers times the units' confusion counts are the resample's.
+    """
+    if resamples < 1:
+        raise ValueError(f"Expected `resamples` of at least 1, but got {resamples}")
+    for one in predicted:
+        _checked(labels, one)
+    labels, predicted, k = np.asarray(labels), np.asarray(predicted), len(CLASSES)
     if groups is None:
-        counts = np.bincount(cells, minlength=width)
-        return generator.multinomial(len(cells), counts / len(cells), size=resamples)
-    if len(groups) != len(cells):
-        raise ValueError(f"Expected a group for each of the {len(cells)} faces, but got {len(groups)}")
-    group = pd.factorize(np.asarray(groups))[0]
-    number = group.max() + 1
-    table = np.bincount(group * width + cells, minlength=number * width).reshape(number, width)  # (G, width)
-    return generator.multinomial(number, np.full(number, 1 / number), size=resamples) @ table
+        faces, counts = np.unique(np.vstack([labels, predicted]), axis=1, return_counts=True)  # (1 + M, U)
+        labels, predicted, unit = faces[0], faces[1:], np.arange(len(counts))
+        draws, chances = counts.sum(), counts / counts.sum()
+    else:
+        if len(groups) != len(labels):
+            raise ValueError(f"Expected a group for each of the {len(labels)} faces, but got {len(groups)}")
+        unit = pd.factorize(np.asarray(groups))[0]
+        draws = unit.max() + 1
+        chances = np.full(draws, 1 / draws)
+    generator, parts = numpy_generator(seed, "bootstrap"), []
+    step = max(1, CHUNK // len(chances))
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        times = generator.multinomial(draws, chances, size=size).astype(np.float32)  # (R, U), exact up to 2^24 faces
+        f1 = np.empty((size, len(predicted), k))
+        for member, answers in enumerate(predicted):
+            cells = np.bincount((unit * k + labels) * k + answers, minlength=len(chances) * k * k)
+            table = cells.reshape(len(chances), k * k).astype(np.float32)
+            f1[:, member] = f1_from_confusion((times @ table).reshape(size, k, k))
+        parts.append(f1)
+    return np.concatenate(parts)
 
 
 def agreement(predicted: np.ndarray) -> np.ndarray:

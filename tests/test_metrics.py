@@ -100,9 +100,72 @@ def test_paired_difference():
     assert difference["high"] - difference["low"] < unpaired["high"] - unpaired["low"]
 
 
+def slow_f1(labels, predicted):
+    """Macro F1 by the formula, class by class."""
+    total = 0.0
+    for k in range(6):
+        hits, wrong = ((labels == k) & (predicted == k)).sum(), ((labels == k) ^ (predicted == k)).sum()
+        total += 2 * hits / (2 * hits + wrong) / 6 if hits + wrong else 0.0
+    return total
+
+
+def slow_scores(labels, stack, units, resamples, seed):
+    """Macro F1 of each member over whole units drawn one by one, (R, M)."""
+    generator, scores = np.random.default_rng(seed), []
+    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+    for _ in range(resamples):
+        rows = np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))])
+        scores.append([slow_f1(labels[rows], one[rows]) for one in stack])
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("per_group", [1, 6])
+def test_joint_bootstrap_agrees_with_drawing_units(per_group):
+    labels, first = drawn(8, 240)
+    stack = np.stack([first, np.where(np.arange(240) % 3, first, labels), drawn(9, 240)[1]])
+    units = np.arange(240) // per_group
+    groups = None if per_group == 1 else units
+    fast = metrics.bootstrap_scores(labels, stack, groups=groups, resamples=4000)
+    slow = slow_scores(labels, stack, units, 500, 0)
+    assert fast.shape == (4000, 3)
+    for combine in (lambda s: s, lambda s: s[:, 0] - s[:, 1], lambda s: s.mean(1)):  # also what pairs the members
+        np.testing.assert_allclose(combine(fast).mean(0), combine(slow).mean(0), atol=0.006)
+        np.testing.assert_allclose(combine(fast).std(0), combine(slow).std(0), rtol=0.15)
+    np.testing.assert_allclose(np.corrcoef(fast.T), np.corrcoef(slow.T), atol=0.12)
+
+
+def test_one_bootstrap_serves_all():
+    labels, first = drawn(10, 200)
+    second = drawn(11, 200)[1]
+    draws = metrics.bootstrap_scores(labels, [first, second], seed=3)
+    difference = metrics.bootstrap_difference(labels, first, second, seed=3)
+    expected = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975])
+    np.testing.assert_allclose([difference["low"], difference["high"]], expected)
+    alone = metrics.bootstrap_scores(labels, [first], seed=3)[:, 0]
+    row = metrics.bootstrap_f1(labels, first, seed=3).loc["macro_f1"]
+    np.testing.assert_allclose([row["low"], row["high"]], metrics.interval(alone))
+    np.testing.assert_allclose(alone.std(), draws[:, 0].std(), rtol=0.08)  # other units, the same distribution
+
+
+def test_joint_bootstrap_does_not_depend_on_its_chunks(monkeypatch):
+    labels, first = drawn(12, 90)
+    stack, groups = [first, drawn(13, 90)[1]], np.arange(90) // 2
+    whole = metrics.bootstrap_scores(labels, stack, groups=groups, resamples=50)
+    monkeypatch.setattr(metrics, "CHUNK", 300)
+    np.testing.assert_array_equal(metrics.bootstrap_scores(labels, stack, groups=groups, resamples=50), whole)
+
+
+def test_joint_bootstrap_of_a_whole_matrix_is_fast():
+    labels = drawn(0, 4670)[0]
+    stack = np.stack([drawn(0, 4670)[1] if m == 0 else np.roll(labels, m) for m in range(40)])
+    start = time.perf_counter()
+    assert metrics.bootstrap_scores(labels, stack, resamples=200).shape == (200, 40)
+    assert time.perf_counter() - start < 6
+
+
 @pytest.mark.parametrize("options", [{"level": 1.0}, {"level": 0.0}, {"resamples": 0}])
 def test_bootstrap_settings_are_checked(options):
-    with pytest.raises(ValueError, match="Expected `level`"):
+    with pytest.raises(ValueError, match=r"Expected `(level|resamples)`"):
         metrics.bootstrap_f1([0, 1], [0, 1], **options)
 
 
