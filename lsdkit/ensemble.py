@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lsdkit import results
-from lsdkit.expressions import EXPRESSIONS
+from lsdkit.expressions import CLASSES
 from lsdkit.recipes import BAGS, Recipe, check_choice
 from lsdkit.seeds import numpy_generator
 
@@ -27,7 +27,7 @@ WEAK_APPEARANCES = ("vggface2", "dino", "mobilevitv2")
 def bag_rows(labels: np.ndarray, bag: int, seed: int, recipe: Recipe) -> np.ndarray:
     """Positions in `labels` of the faces of one bag, sorted: a function of (seed, bag) and the settings alone.
 
-    `labels`: (N,) integers; faces outside 0..5 are left out. Bag 0 is the whole set; bags 1..5 hold `bag_fraction` of
+    `labels`: (N,) integers; faces outside the K classes of the recipe are left out. Bag 0 is the whole set; bags 1..5 hold `bag_fraction` of
     it, drawn class by class so that each keeps its share (at least one face), without replacement unless
     `bag_replacement`; with `bag_disjoint` no face is in two bags. The paper (section 2.2) says "20%" and not how.
 
@@ -41,9 +41,9 @@ def bag_rows(labels: np.ndarray, bag: int, seed: int, recipe: Recipe) -> np.ndar
     check_choice("BAG", bag, tuple(range(BAGS + 1)))
     labels = np.asarray(labels)
     if bag == 0:
-        return np.flatnonzero((labels >= 0) & (labels < len(EXPRESSIONS)))
+        return np.flatnonzero((labels >= 0) & (labels < recipe.classes))
     chosen = []
-    for index, name in enumerate(EXPRESSIONS):
+    for index, name in enumerate(CLASSES[: recipe.classes]):
         rows = np.flatnonzero(labels == index)
         if not len(rows):
             continue

@@ -1,7 +1,6 @@
 """Predictions of a trained network over rows of a store, in batches and in float32, and its scores."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +36,14 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits (B, 6) float32 of these rows from the emotion branch alone, without augmentation.
 
-    `check` is called after each batch. Raises `FloatingPointError` where a logit is not finite.
+    Of a network that learned neutral and contempt as well, the logits of the six expressions. `check` is called after
+    each batch. Raises `FloatingPointError` where a logit is not finite.
     """
     network.eval()
     parts = [np.empty((0, len(EXPRESSIONS)), np.float32)]
     for start in range(0, len(rows), member.recipe.batch_size):
         chosen = rows[start : start + member.recipe.batch_size]
-        logits = network.forward_emotion(faces(store, chosen, member, device)).logits
+        logits = network.forward_emotion(faces(store, chosen, member, device)).logits[:, : len(EXPRESSIONS)]
         parts.append(logits.float().cpu().numpy())
         check()
     logits = np.concatenate(parts)
@@ -113,10 +113,12 @@ def normalised_mean_error(predicted: np.ndarray, landmarks: np.ndarray) -> np.nd
 
 @torch.no_grad()
 def landmark_error(network: MultiTask, store: Store, member: Member, device: torch.device) -> float | None:
-    """Mean `normalised_mean_error` over the validation faces that have landmarks; None where none has.
+    """Mean `normalised_mean_error` over the validation faces that have landmarks; None where none has, or no branch is.
 
     The appearance branch learns from colour-jittered, unmoved faces: this says how well it places points on new ones.
     """
+    if not network.multitask:
+        return None
     rows = store.rows("validation")
     rows = rows[np.isfinite(store.landmarks[rows]).any(axis=(1, 2))]
     network.eval()
@@ -135,7 +137,6 @@ def load_network(run_dir: Path | str, device: torch.device | str = "cpu") -> Mul
     Raises `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written.
     """
     member = results.member_of(results.read_result(run_dir))
-    member = replace(member, recipe=replace(member.recipe, weights=()))  # what it started from is not needed any more
     network = MultiTask.build(member, torch_generator(member.seed, "load"))
     network.load_state_dict(checkpoints.load_weights(run_dir)["state"])
     return network.to(device, memory_format=torch.channels_last).eval()

@@ -4,10 +4,11 @@ Importing this module is cheap on purpose: a wrong parameter fails before torch 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lsdkit.paths import resolve
-from lsdkit.recipes import Member, check_choice, recipe_named
+from lsdkit.recipes import NO_APPEARANCE, Member, check_choice, recipe_named, with_settings
 
 DEVICES = ("auto", "cpu", "cuda")
 RUNS = "runs"  # where runs go by default, below the project root
@@ -33,8 +34,13 @@ def member_from_parameters(
     SEED: int = 0,
     EPOCHS: int = 0,
     DEVICE: str = "auto",
+    EMOTION_WEIGHTS: str = "",
+    APPEARANCE_WEIGHTS: str = "",
+    SETTINGS: str = "",
 ) -> Member:
     """The member that a notebook's parameters describe; raises `ValueError` with the valid values for a wrong one.
+
+    A source of weights "" is the recipe's (see docs/weights.md); SETTINGS is "name=value name=value" over the recipe's.
 
     >>> member_from_parameters("smoke", MIX="mixup", BAG=2).name
     'smoke-mixup-vggface2-basic-bag2-seed0'
@@ -42,10 +48,15 @@ def member_from_parameters(
     Traceback (most recent call last):
     ValueError: Expected `MIX` to be one of 'mixup', 'mixaugment', but got 'cutmix'
     """
-    recipe = recipe_named(RECIPE)
+    recipe = with_settings(recipe_named(RECIPE), SETTINGS)
     check_choice("DEVICE", DEVICE, DEVICES)
-    if APPEARANCE not in dict(recipe.appearances):
-        _check_backbone(APPEARANCE, tuple(dict(recipe.appearances)))
+    if APPEARANCE not in (*dict(recipe.appearances), NO_APPEARANCE):
+        _check_backbone(APPEARANCE, (*dict(recipe.appearances), NO_APPEARANCE))
+        recipe = replace(recipe, appearances=(*recipe.appearances, (APPEARANCE, APPEARANCE)))
+    if APPEARANCE_WEIGHTS and APPEARANCE == NO_APPEARANCE:
+        raise ValueError(f"Expected no APPEARANCE_WEIGHTS with APPEARANCE 'none', but got {APPEARANCE_WEIGHTS!r}")
+    for role, source in (("emotion", EMOTION_WEIGHTS), (APPEARANCE, APPEARANCE_WEIGHTS)):
+        recipe = recipe.with_source(role, source) if source else recipe
     return Member(recipe=recipe, mix=MIX, appearance=APPEARANCE, basic_aug=BASIC_AUG, bag=BAG, seed=SEED, epochs=EPOCHS)
 
 

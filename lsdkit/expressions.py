@@ -6,6 +6,7 @@ name so that faces of them are kept apart (for pre-training) instead of being lo
 
 EXPRESSIONS = ("ANGER", "DISGUST", "FEAR", "HAPPINESS", "SADNESS", "SURPRISE")
 EXTRA = ("NEUTRAL", "CONTEMPT")  # indices 6 and 7: kept in a store, never trained on by the six-class method
+CLASSES = EXPRESSIONS + EXTRA
 UNKNOWN = -1  # the label of a face whose expression is not given, such as a face of the release's test set
 
 RELEASE_FOLDERS = ("ANGRER", "DISGUST", "FEAR", "HAPPINESS", "SADNESS", "SURPRISE")  # the release's own spelling
@@ -46,4 +47,4 @@ def name_of(index: int) -> str:
     >>> name_of(4), name_of(7), name_of(-1)
     ('SADNESS', 'CONTEMPT', '')
     """
-    return "" if index == UNKNOWN else (EXPRESSIONS + EXTRA)[index]
+    return "" if index == UNKNOWN else CLASSES[index]

@@ -9,13 +9,21 @@ EPSILON = (
 )
 
 
-def class_weights(counts: torch.Tensor) -> torch.Tensor:
-    """Weight 1 - n_c / N of each class, (K,), from its count in the training set (the `authors` recipe).
+def class_weights(counts: torch.Tensor, form: str = "one_minus_share") -> torch.Tensor:
+    """A weight for each class, (K,), from its count n_c in the training set of N faces; none of them is infinite.
+
+    `form` "one_minus_share": 1 - n_c / N (the `authors` recipe), which tells classes apart only where one holds much of
+    the set. "balanced": N / (K n_c), K the classes that occur, scikit-learn's convention; 0 for a class without faces.
 
     >>> class_weights(torch.tensor([1, 3]))
     tensor([0.7500, 0.2500])
+    >>> class_weights(torch.tensor([1, 3]), "balanced")
+    tensor([2.0000, 0.6667])
     """
-    return 1 - counts / counts.sum()
+    if form == "one_minus_share":
+        return 1 - counts / counts.sum()
+    weights = counts.sum() / ((counts > 0).sum() * counts)
+    return torch.where(counts > 0, weights, 0)
 
 
 def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -29,14 +37,17 @@ def mixed_cross_entropy(
     partner_labels: torch.Tensor,
     lam: float,
     weights: torch.Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> torch.Tensor:
     """lambda CE(p, y_i) + (1 - lambda) CE(p, y_j): logits (B, K), labels int64 (B,) -> scalar.
+
+    `smoothing` in [0, 1) is the share of each hard label that is spread evenly over the K classes.
 
     Without `weights` it equals `soft_cross_entropy` of the mixed labels. With class `weights` (K,) each of the two
     terms is divided by the summed weights of its own labels; torch's soft-label cross entropy divides by B instead.
     """
-    own = F.cross_entropy(logits, labels, weights)
-    partner = F.cross_entropy(logits, partner_labels, weights)
+    own = F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
+    partner = F.cross_entropy(logits, partner_labels, weights, label_smoothing=smoothing)
     return lam * own + (1 - lam) * partner
 
 

@@ -14,9 +14,8 @@ from torch import nn
 
 from lsdkit import backbones
 from lsdkit.dan import CrossAttentionHead, adapters, conv_bn_relu, fuse
-from lsdkit.expressions import EXPRESSIONS
 from lsdkit.losses import Affinity
-from lsdkit.recipes import Member, Recipe
+from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
 
 POINTS = 68
 
@@ -24,7 +23,7 @@ POINTS = 68
 class EmotionOutput(NamedTuple):
     """What the emotion branch gives for B faces."""
 
-    logits: torch.Tensor  # (B, 6)
+    logits: torch.Tensor  # (B, K), K = 6 unless the recipe learns neutral and contempt as well
     features: torch.Tensor  # (B, D), the adapters' output averaged over positions: what the affinity loss sees
     heads: torch.Tensor  # (B, k, D), one vector of each attention head: what the partition loss sees
 
@@ -34,7 +33,7 @@ class EmotionBranch(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
-        self.backbone = _backbone(recipe, recipe.emotion, "emotion")
+        self.backbone = _backbone(recipe, recipe.emotion)
         self.adapters = adapters(self.backbone.channels, recipe.features)
         self.heads = nn.ModuleList(
             CrossAttentionHead(recipe.features, recipe.head_features) for _ in range(recipe.heads)
@@ -51,7 +50,7 @@ class AppearanceBranch(nn.Module):
 
     def __init__(self, recipe: Recipe, appearance: str):
         super().__init__()
-        self.backbone = _backbone(recipe, recipe.appearance_backbone(appearance), appearance)
+        self.backbone = _backbone(recipe, recipe.appearance_backbone(appearance))
         self.adapter = conv_bn_relu(self.backbone.channels, recipe.features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,8 +77,9 @@ def same_weights(layers: nn.Sequential) -> nn.Sequential:
 class MultiTask(nn.Module):
     """Both branches, the shared layers, the two outputs and the class centres of the affinity loss.
 
-    `appearance` is the paper's name of the appearance backbone (or any backbone's); "" builds the part that
-    predicts expressions and nothing else, whose state is `emotion_state()` of a whole network.
+    `appearance` is the paper's name of the appearance backbone (or any backbone's); "none" leaves that branch and the
+    landmarks away (single-task training); "" builds the part that predicts expressions and nothing else, whose state
+    is `emotion_state()` of a whole network.
     """
 
     def __init__(self, recipe: Recipe, appearance: str = ""):
@@ -88,12 +88,14 @@ class MultiTask(nn.Module):
         self.log_softmax = recipe.head_log_softmax
         self.emotion = EmotionBranch(recipe)
         self.shared = shared_layers(recipe)
-        self.expression = nn.Sequential(nn.Linear(out, len(EXPRESSIONS)), nn.BatchNorm1d(len(EXPRESSIONS)))
-        if appearance:
+        self.expression = nn.Sequential(nn.Linear(out, recipe.classes), nn.BatchNorm1d(recipe.classes))
+        self.multitask = appearance not in ("", NO_APPEARANCE)
+        if self.multitask:
             self.appearance = AppearanceBranch(recipe, appearance)
             self.shared_appearance = self.shared if recipe.shared_statistics else same_weights(self.shared)
             self.landmarks = nn.Linear(out, POINTS * 2)
-            self.affinity = Affinity(len(EXPRESSIONS), recipe.features)
+        if appearance:
+            self.affinity = Affinity(recipe.classes, recipe.features)
 
     @classmethod
     def build(cls, member: Member, generator: torch.Generator) -> Self:
@@ -106,7 +108,7 @@ class MultiTask(nn.Module):
             return cls(member.recipe, member.appearance)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """RGB faces (B, 3, S, S) in [0, 1] -> expression logits (B, 6): inference."""
+        """RGB faces (B, 3, S, S) in [0, 1] -> expression logits (B, K): inference."""
         return self.forward_emotion(x).logits
 
     def forward_emotion(self, x: torch.Tensor) -> EmotionOutput:
@@ -124,6 +126,5 @@ class MultiTask(nn.Module):
         return {key: value for key, value in self.state_dict().items() if not key.startswith(training_only)}
 
 
-def _backbone(recipe: Recipe, name: str, role: str) -> backbones.Backbone:
-    weights = dict(recipe.weights).get(role, "")
-    return backbones.create(name, weights, normalisation=recipe.normalisation, dino_key=recipe.dino_key)
+def _backbone(recipe: Recipe, name: str) -> backbones.Backbone:
+    return backbones.create(name, normalisation=recipe.normalisation)

@@ -10,8 +10,7 @@ batch once and not twice.
 import torch
 from torch.nn import functional as F
 
-from lsdkit.augment import to_float, views
-from lsdkit.expressions import EXPRESSIONS
+from lsdkit.augment import emotion_view, to_float, views
 from lsdkit.losses import landmark_mse, mixed_cross_entropy, partition
 from lsdkit.mix import draw_lambda, draw_partner, mix
 from lsdkit.multitask import EmotionOutput, MultiTask
@@ -31,16 +30,21 @@ def step_loss(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of one batch, to call backward on, and its parts: expression, affinity, partition, landmarks.
 
-    images uint8 (B, H, W, 3); labels int64 (B,), 0..5; landmarks (B, 68, 2) in [-1, 1] of the crop, NaN where
-    missing; class_weights (6,) or none. Parts are detached scalars that sum to the loss. All randomness comes from
-    `generator`. Raises `ValueError` for a batch of one face (batch norm needs two) and for labels outside 0..5.
+    images uint8 (B, H, W, 3); labels int64 (B,), below the recipe's `classes` K; landmarks (B, 68, 2) in [-1, 1] of the
+    crop, NaN where missing; class_weights (K,) or none. Parts are detached scalars that sum to the loss; a single-task
+    network has no landmarks to learn, a part of 0. All randomness comes from `generator`. Raises `ValueError` for a
+    batch of one face (batch norm needs two) and for labels outside 0..K-1.
     """
     if len(images) < 2:
         raise ValueError(f"Expected a batch of at least 2 faces (batch norm needs two), but got {len(images)}")
-    if labels.min() < 0 or labels.max() >= len(EXPRESSIONS):
-        raise ValueError(f"Expected labels in 0..{len(EXPRESSIONS) - 1}, but got {labels.unique().tolist()}")
+    if labels.min() < 0 or labels.max() >= member.recipe.classes:
+        raise ValueError(f"Expected labels in 0..{member.recipe.classes - 1}, but got {labels.unique().tolist()}")
     x = to_float(images, member.recipe.image_size, device)
-    emotion, appearance = views(x, generator, basic=member.basic_aug, recipe=member.recipe)
+    options = {"basic": member.basic_aug, "recipe": member.recipe}
+    if network.multitask:
+        emotion, appearance = views(x, generator, **options)
+    else:
+        emotion, appearance = emotion_view(x, generator, **options), None
     lam = draw_lambda(member.recipe.alpha, generator)
     partner = draw_partner(len(x), generator).to(device)
     weights = None if class_weights is None else class_weights.to(x)
@@ -60,7 +64,7 @@ def step_loss(
 def batch_loss(
     network: MultiTask,
     emotion: torch.Tensor,
-    appearance: torch.Tensor,
+    appearance: torch.Tensor | None,
     labels: torch.Tensor,
     landmarks: torch.Tensor,
     *,
@@ -69,20 +73,23 @@ def batch_loss(
     member: Member,
     class_weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """`step_loss` after every draw: views (B, 3, S, S) in [0, 1], lambda, partner int64 (B,), all on one device."""
+    """`step_loss` after every draw: views (B, 3, S, S) in [0, 1], lambda, partner int64 (B,), all on one device.
+
+    `appearance` is None for a single-task network.
+    """
     recipe, augmented = member.recipe, member.mix == "mixaugment"
     with torch.autocast(emotion.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         virtual = network.forward_emotion(mix(emotion, lam, partner))
         real = network.forward_emotion(emotion) if augmented else None
-        points = network.forward_landmarks(appearance)
-    points = _full(points)
+        points = network.forward_landmarks(appearance) if network.multitask else None
     virtual = EmotionOutput(*map(_full, virtual))
     real = EmotionOutput(*map(_full, real)) if augmented else None
-    one_hot = F.one_hot(labels, len(EXPRESSIONS)).to(points)
+    one_hot = F.one_hot(labels, recipe.classes).to(virtual.features)
+    smoothing = recipe.label_smoothing
 
-    expression = mixed_cross_entropy(virtual.logits, labels, labels[partner], lam, class_weights)
+    expression = mixed_cross_entropy(virtual.logits, labels, labels[partner], lam, class_weights, smoothing)
     if augmented:
-        expression = expression + 2 * F.cross_entropy(real.logits, labels, class_weights)
+        expression = expression + 2 * F.cross_entropy(real.logits, labels, class_weights, label_smoothing=smoothing)
         apart = partition(real.heads, recipe.partition)
         if recipe.partition_passes == "all":
             apart = 2 * apart + partition(virtual.heads, recipe.partition)
@@ -95,7 +102,7 @@ def batch_loss(
         "expression": expression,
         "affinity": near,
         "partition": apart,
-        "landmarks": landmark_mse(points, landmarks),
+        "landmarks": landmark_mse(_full(points), landmarks) if network.multitask else expression.new_zeros(()),
     }
     return sum(parts.values()), {name: value.detach() for name, value in parts.items()}
 

@@ -6,11 +6,14 @@ open); a member adds what Tables 2 and 3 vary: mixing, appearance backbone, basi
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 MIXES = ("mixup", "mixaugment")
 BAGS = 5  # weak learners, each on a bag of 20% of the training set (paper section 2.2)
+RANDOM = "random"  # the source of weights that are drawn and not read
+NO_APPEARANCE = "none"  # as `appearance`: a single-task network, which learns expressions alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +28,20 @@ class Recipe:
         ("dino", "resnet50"),
         ("mobilevitv2", "mobilevitv2_200"),
     )
-    weights: tuple[tuple[str, str], ...] = ()  # "emotion" or an appearance's name -> weight file; random otherwise
+    weights: tuple[tuple[str, str], ...] = (  # "emotion" or an appearance's name -> source (docs/weights.md)
+        ("emotion", "vggface2_ft"),
+        ("vggface2", "vggface2_ft"),
+        ("dino", "dino_resnet50"),
+        ("mobilevitv2", "timm:mobilevitv2_200.cvnets_in22k_ft_in1k"),
+    )
+    classes: int = 6  # expressions learned: 6, 7 with neutral, 8 with neutral and contempt (pre-training)
     features: int = 512  # channels D after the adapters
     head_features: int = 256  # inner channels of a cross-attention head
     heads: int = 4
     shared: tuple[int, int] = (256, 128)  # widths of the shared layers
     batch_size: int = 128
     epochs: int = 12
+    steps_per_epoch: int = 0  # 0 = as many as the faces give; fewer for a dry run
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     lr_decay: float = 0.9  # factor on the learning rate after each epoch
@@ -39,7 +49,9 @@ class Recipe:
     bag_fraction: float = 0.2
     bag_replacement: bool = False
     bag_disjoint: bool = False
-    class_weights: Literal["none", "one_minus_share"] = "none"  # authors: 1 - n_c / N
+    class_weights: Literal["none", "one_minus_share", "balanced"] = "none"  # 1 - n_c / N (authors), or N / (K n_c)
+    sampling: Literal["shuffled", "balanced"] = "shuffled"  # each face once an epoch, or every class equally often
+    label_smoothing: float = 0.0  # share of each hard label that is spread over all classes
     basic_aug_off: Literal["nothing_left", "jitter_removed"] = "nothing_left"  # what BASIC_AUG off means
     aug_strength: float = 1.0  # 0..1, factor on the ranges of affine, erasing and jitter; 1 = the paper's
     draws: Literal["per_image", "per_batch"] = "per_image"  # flip, affine and erasing
@@ -70,6 +82,10 @@ class Recipe:
         for name in ("bag_fraction", "lr_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"Expected `{name}` in (0, 1], but got {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"Expected `label_smoothing` in [0, 1), but got {self.label_smoothing}")
+        if self.steps_per_epoch < 0:
+            raise ValueError(f"Expected `steps_per_epoch` of at least 0, but got {self.steps_per_epoch}")
         if not 0 <= self.aug_strength <= 1:
             raise ValueError(f"Expected `aug_strength` in 0..1, but got {self.aug_strength}")
         if not self.weight_decay >= 0:
@@ -80,7 +96,9 @@ class Recipe:
                 f"but got {self.bag_replacement} and {self.bag_fraction}"
             )
         choices = {
-            "class_weights": ("none", "one_minus_share"),
+            "classes": (6, 7, 8),
+            "class_weights": ("none", "one_minus_share", "balanced"),
+            "sampling": ("shuffled", "balanced"),
             "basic_aug_off": ("nothing_left", "jitter_removed"),
             "draws": ("per_image", "per_batch"),
             "normalisation": ("backbone", "imagenet"),
@@ -93,6 +111,20 @@ class Recipe:
         }
         for name, valid in choices.items():
             check_choice(name, getattr(self, name), valid)
+        for role, _ in self.weights:
+            check_choice("role of `weights`", role, ("emotion", *dict(self.appearances)))
+
+    def source(self, role: str) -> str:
+        """Where the weights of a role come from ("random" where nothing is said).
+
+        >>> PAPER.source("emotion"), SMOKE.source("dino")
+        ('vggface2_ft', 'random')
+        """
+        return dict(self.weights).get(role) or RANDOM
+
+    def with_source(self, role: str, source: str) -> "Recipe":
+        """The recipe with the weights of one role, "emotion" or an appearance's name, from another source."""
+        return replace(self, weights=tuple({**dict(self.weights), role: source}.items()))
 
     def appearance_backbone(self, appearance: str) -> str:
         """Our backbone for the paper's name of one; any other backbone name stands for itself."""
@@ -131,6 +163,7 @@ WORKSHOP = replace(
     image_size=64,
     emotion="narrow_caffe",
     appearances=_SMALL,
+    weights=(),
     features=128,
     head_features=64,
     shared=(128, 64),
@@ -140,8 +173,9 @@ WORKSHOP = replace(
     aug_strength=0.2,
 )
 DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
+TINY = replace(DEMO, name="tiny", epochs=3)
 SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2)
-RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, SMOKE)}
+RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE)}
 
 
 def recipe_named(name: str) -> Recipe:
@@ -154,9 +188,37 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
+_SETTABLE = {field.name: type(getattr(PAPER, field.name)) for field in fields(Recipe)}
+_SETTABLE = {name: kind for name, kind in _SETTABLE.items() if kind is not tuple and name != "name"}
+
+
+def with_settings(recipe: Recipe, text: str) -> Recipe:
+    """The recipe with settings replaced, from "name=value name=value". Raises `ValueError` naming what there is.
+
+    >>> with_settings(PAPER, "label_smoothing=0.1 sampling=balanced").sampling
+    'balanced'
+    """
+    changes = {}
+    for part in text.split():
+        name, _, value = part.partition("=")
+        if name not in _SETTABLE or not value:
+            raise ValueError(
+                f"Expected settings as 'name=value name=value' with names of {', '.join(_SETTABLE)}, but got {part!r}"
+            )
+        kind = _SETTABLE[name]
+        try:
+            changes[name] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise ValueError(f"Expected `{name}` to be of type {kind.__name__}, but got {value!r}") from None
+    return replace(recipe, **changes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One member of an ensemble: a recipe and what Tables 2 and 3 vary. `bag` 0 is the whole training set (strong)."""
+    """One member of an ensemble: a recipe and what Tables 2 and 3 vary. `bag` 0 is the whole training set (strong).
+
+    `appearance` is the paper's name of the appearance backbone, a backbone's own name, or "none": single-task.
+    """
 
     recipe: Recipe
     mix: str = "mixaugment"
@@ -187,8 +249,17 @@ class Member:
         'paper-mixup-vggface2-basic-bag2-seed0'
         """
         basic = "basic" if self.basic_aug else "nobasic"
-        extra = "" if self.epochs == self.recipe.epochs else f"-epochs{self.epochs}"
-        return f"{self.recipe.name}-{self.mix}-{self.appearance}-{basic}-bag{self.bag}-seed{self.seed}{extra}"
+        extra = [f"epochs{self.epochs}"] if self.epochs != self.recipe.epochs else []
+        named = RECIPES.get(self.recipe.name, self.recipe)
+        for name in _SETTABLE:
+            if getattr(self.recipe, name) != getattr(named, name):
+                extra.append(f"{name}_{getattr(self.recipe, name)}")
+        for role in ("emotion", self.appearance):
+            if self.recipe.source(role) != named.source(role):
+                source = self.recipe.source(role).rstrip("/").rpartition("/")[2]
+                extra.append(f"{role}_{re.sub('[^A-Za-z0-9_.]+', '_', source)}")
+        fixed = self.recipe.name, self.mix, self.appearance, basic, f"bag{self.bag}", f"seed{self.seed}"
+        return "-".join((*fixed, *extra))
 
     def spec(self) -> dict:
         """Every setting as plain JSON values: what decides, with the store, which weights come out."""

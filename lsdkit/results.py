@@ -1,6 +1,6 @@
 """What a run leaves in its folder, and how it is read back.
 
-    result.json      the member's settings, its scores, counts, versions, seed, seconds, checksum of the weights
+    result.json      the member's settings, the weights it started from, its scores, counts, versions, seed, seconds
     history.csv      one row an epoch: epoch, lr, loss and its four parts, val_macro_f1, val_loss, seconds
     predictions.csv  key, split, expression and six probabilities for each validation and test face
     bag.csv          the faces trained on: row in the store and key
@@ -24,6 +24,7 @@ FORMAT = 1
 RUN_COLUMNS = (
     *("run", "path", "recipe", "mix", "appearance", "basic_aug", "bag", "seed", "epochs", "kind"),
     *("val_macro_f1", "test_macro_f1", "best_epoch", "trained_on", "seconds", "spec_hash", "weights_sha256"),
+    *("emotion_weights", "appearance_weights"),
 )
 
 
@@ -86,6 +87,8 @@ def list_runs(folder: Path | str) -> pd.DataFrame:
                 "val_macro_f1": metrics["val_macro_f1"],
                 "test_macro_f1": metrics.get("test_macro_f1", float("nan")),
                 "trained_on": sum(result["counts"]["trained_on"].values()),
+                "emotion_weights": result["weights"]["emotion"]["source"],
+                "appearance_weights": result["weights"].get("appearance", {"source": ""})["source"],
             }
         )
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))

@@ -25,8 +25,7 @@ import torch
 from tqdm.auto import tqdm
 
 import lsdkit
-from lsdkit import checkpoints, evaluation, files, results
-from lsdkit.expressions import EXPRESSIONS
+from lsdkit import checkpoints, evaluation, files, initial, results
 from lsdkit.interrupts import Interrupts, Stopped
 from lsdkit.losses import class_weights
 from lsdkit.multitask import MultiTask
@@ -65,6 +64,7 @@ class Run:
     folder: Path
     identity: dict
     device: torch.device
+    started_from: dict[str, dict]  # which weights each branch began with, and what became of each key
     network: MultiTask
     optimiser: torch.optim.Optimizer
     progress: Progress
@@ -105,10 +105,11 @@ def _train(member: Member, store: Store, folder: Path, where: torch.device, **op
         return finished
     rows, notes = training_rows(member, store)
     network = MultiTask.build(member, torch_generator(member.seed, "init", member.bag))
+    started_from = initial.start(network, member.recipe, member.appearance)
     network.to(where, memory_format=torch.channels_last)
     rates = {"lr": member.recipe.learning_rate, "weight_decay": member.recipe.weight_decay}
     optimiser = torch.optim.Adam(network.parameters(), **rates)
-    run = Run(member, store, rows, folder, identity, where, network, optimiser, Progress(notes=notes))
+    run = Run(member, store, rows, folder, identity, where, started_from, network, optimiser, Progress(notes=notes))
     _resume(run)
     fit(run, **options)
     return _finish(run)
@@ -118,7 +119,8 @@ def fit(run: Run, *, bar: bool, checkpoint_every: float, on_epoch: Callable[[dic
     """Train from where `run.progress` stands to the member's last epoch; changes `run` in place."""
     member, progress = run.member, run.progress
     weights = _class_weights(run)
-    per_epoch = len(batches(member, run.rows, 0))
+    labels = run.store.labels[run.rows]
+    per_epoch = len(batches(member, run.rows, labels, 0))
     mark = time.monotonic()  # when `progress.seconds` was brought up to date
 
     def checkpoint() -> None:
@@ -135,7 +137,7 @@ def fit(run: Run, *, bar: bool, checkpoint_every: float, on_epoch: Callable[[dic
                 for group in run.optimiser.param_groups:
                     group["lr"] = rate
                 run.network.train()
-                for chosen in batches(member, run.rows, progress.epoch)[progress.step :]:
+                for chosen in batches(member, run.rows, labels, progress.epoch)[progress.step :]:
                     take_step(run, chosen, weights)
                     line.update()
                     if time.monotonic() - mark > checkpoint_every:
@@ -213,8 +215,7 @@ def identity_of(member: Member, store: Store) -> dict:
     checksums = {name: store.manifest["checksums"][name] for name in ("images.npy", "landmarks.npy")}
     table = store.faces[["key", "split", "expression"]].to_csv(index=False, lineterminator="\n")
     checksums["faces"] = hashlib.sha256(table.encode()).hexdigest()
-    used = ("emotion", member.appearance)
-    given = {name: files.sha256(file) for name, file in member.recipe.weights if name in used}
+    given = initial.fingerprints(member.recipe, member.appearance)
     return {"member": member.spec(), "store": checksums, "weights": given}
 
 
@@ -263,10 +264,11 @@ def _resume(run: Run) -> None:
 
 
 def _class_weights(run: Run) -> torch.Tensor | None:
-    if run.member.recipe.class_weights == "none":
+    recipe = run.member.recipe
+    if recipe.class_weights == "none":
         return None
-    counts = np.bincount(run.store.labels[run.rows], minlength=len(EXPRESSIONS))
-    return class_weights(torch.from_numpy(counts)).float().to(run.device)
+    counts = np.bincount(run.store.labels[run.rows], minlength=recipe.classes)
+    return class_weights(torch.from_numpy(counts), recipe.class_weights).float().to(run.device)
 
 
 def _machine(run: Run) -> dict:
@@ -294,7 +296,7 @@ def _finish(run: Run) -> dict:
     results.write_table(run.folder / "bag.csv", bag)
     results.write_table(run.folder / "history.csv", pd.DataFrame(run.progress.history))
     checkpoints.save_weights(run.folder, {"format": results.FORMAT, "member": member.spec(), **best})
-    trained_on = np.bincount(store.labels[run.rows], minlength=len(EXPRESSIONS))
+    trained_on = np.bincount(store.labels[run.rows], minlength=member.recipe.classes)
     counts = {"trained_on": named_counts(trained_on)} | {
         s: named_counts(store.counts(s)) for s in ("validation", "test")
     }
@@ -311,6 +313,7 @@ def _finish(run: Run) -> dict:
         **_machine(run),
         "seconds": run.progress.seconds + time.monotonic() - start,
         "versions": {"lsdkit": lsdkit.__version__, "python": platform.python_version(), **packages},
+        "weights": run.started_from,
         "weights_sha256": results.weights_sha256(best["state"]),
         "store": {"path": str(project_path(store.path)), "checksums": run.identity["store"]},
         "notes": run.progress.notes,

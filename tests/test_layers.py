@@ -12,7 +12,7 @@ LAYERS = (
     {"results", "store", "crop", "augment", "dan", "backbones"},
     {"faces", "openset", "ensemble", "checkpoints"},
     {"prepare", "multitask", "sampling", "comparison"},
-    {"objective", "evaluation"},
+    {"objective", "evaluation", "initial"},
     {"training", "plots", "faceplots"},
     {"experiment", "widgets", "page"},
     {"headless", "report"},

@@ -119,14 +119,6 @@ def test_emotion_state_is_all_that_inference_needs():
     assert part(faces()).equal(whole(faces()))
 
 
-def test_weight_files_go_to_the_branch_they_are_named_for(tmp_path):
-    donor = build(seed=5).emotion.backbone.graph.state_dict()
-    torch.save(donor, tmp_path / "w.pt")
-    network = build(replace(SMOKE, weights=(("dino", str(tmp_path / "w.pt")),)), appearance="dino")
-    assert network.appearance.backbone.graph.conv1.weight.equal(donor["conv1.weight"])
-    assert not network.emotion.backbone.graph.conv1.weight.equal(donor["conv1.weight"])
-
-
 def test_recipe_settings_reach_the_network():
     plain = build(replace(SMOKE, head_log_softmax=False))
     plain.load_state_dict(build().state_dict())

@@ -171,6 +171,37 @@ def test_without_any_landmarks_the_rest_still_learns():
     assert network.landmarks.weight.grad.eq(0).all()
 
 
+@pytest.mark.parametrize("mix", ["mixup", "mixaugment"])
+def test_a_single_task_network_has_the_same_loss_without_its_landmarks(mix):
+    """Without the basic augmentation both see the same emotion view, and their emotion branches start alike."""
+    member = Member(recipe=SMOKE, mix=mix, basic_aug=False)
+    both = MultiTask.build(member, torch_generator(0, "weights")).train()
+    alone = MultiTask(SMOKE, "none").train()
+    alone.load_state_dict({k: v for k, v in both.state_dict().items() if k in alone.state_dict()})
+    views = batch(torch.float32)
+    options = {"lam": 0.3, "partner": views[4], "member": member}
+    total, parts = batch_loss(both, *views[:4], **options)
+    single, alone_parts = batch_loss(alone, views[0], None, *views[2:4], **options)
+    assert alone_parts["landmarks"] == 0
+    assert parts["landmarks"] > 0
+    torch.testing.assert_close(single, total - parts["landmarks"])
+
+
+def test_label_smoothing_is_the_cross_entropy_of_smoothed_labels():
+    views = batch()
+    recipe = replace(SMOKE, label_smoothing=0.2)
+    member, network = build(recipe, "mixup")
+    _, parts = batch_loss(network, *views[:4], lam=0.3, partner=views[4], member=member)
+    emotion, _, labels, _, partner = views
+    logits = network.forward_emotion(0.3 * emotion + 0.7 * emotion[partner]).logits
+    targets = torch.full((B, 6), 0.2 / 6, dtype=torch.float64)
+    for row in range(B):
+        targets[row, labels[row]] += 0.8 * 0.3
+        targets[row, labels[partner[row]]] += 0.8 * 0.7
+    expected = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(parts["expression"], expected.detach(), rtol=1e-12, atol=1e-12)
+
+
 def test_bf16_is_close_and_its_losses_are_full_precision():
     _, full, _ = step()
     _, half, parts = step(replace(SMOKE, precision="bf16"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lsdkit import results
-from lsdkit.recipes import AUTHORS, BAGS, MIXES, PAPER, RECIPES, Member, Recipe, recipe_named
+from lsdkit.recipes import AUTHORS, BAGS, MIXES, PAPER, RECIPES, Member, Recipe, recipe_named, with_settings
 
 AUTHORS_DIFFERS = {
     *("name", "weight_decay", "lr_decay", "class_weights", "basic_aug_off", "draws", "shared_jitter"),
@@ -53,6 +53,10 @@ def test_names():
         *(("bag_fraction", value) for value in (0, 1.1)),
         *(("lr_decay", value) for value in (0, 1.1)),
         *((name, "strange") for name in ("class_weights", "basic_aug_off", "draws", "normalisation", "partition")),
+        *(("label_smoothing", value) for value in (-0.1, 1)),
+        *((name, -1) for name in ("classes", "steps_per_epoch")),
+        ("classes", 9),
+        ("sampling", "strange"),
         *((name, "strange") for name in ("partition_passes", "affinity", "dino_key", "vote", "precision")),
     ],
 )
@@ -86,6 +90,48 @@ def test_a_wrong_member_lists_what_is_valid(name, value, words):
         Member(recipe=PAPER, **{name: value})
 
 
+def test_settings_are_parsed_by_their_type():
+    changed = with_settings(PAPER, "label_smoothing=0.1 sampling=balanced  bag_disjoint=True epochs=3 weight_decay=0")
+    assert changed == replace(
+        PAPER, label_smoothing=0.1, sampling="balanced", bag_disjoint=True, epochs=3, weight_decay=0.0
+    )
+    assert with_settings(PAPER, "") == PAPER
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("label_smoothin=0.1", "label_smoothing"),
+        ("label_smoothing", "name=value"),
+        ("label_smoothing=", "name=value"),
+        ("name=x", "name=value"),
+        ("weights=x", "name=value"),
+        ("label_smoothing=much", "type float"),
+        ("bag_disjoint=1", "type bool"),
+        ("epochs=2.5", "type int"),
+        ("sampling=upside", "'shuffled', 'balanced'"),
+    ],
+)
+def test_a_wrong_setting_in_words_is_named(text, words):
+    with pytest.raises(ValueError, match=words):
+        with_settings(PAPER, text)
+
+
+def test_names_tell_settings_and_weights_that_are_not_the_recipes():
+    changed = with_settings(PAPER, "label_smoothing=0.1").with_source("emotion", "runs/pre/2-expw/")
+    name = Member(recipe=changed, bag=2).name
+    assert name == "paper-mixaugment-vggface2-basic-bag2-seed0-label_smoothing_0.1-emotion_2_expw"
+    assert (
+        Member(recipe=PAPER.with_source("dino", "random")).name == Member(recipe=PAPER).name
+    )  # its member has no dino
+    assert "dino_random" in Member(recipe=PAPER.with_source("dino", "random"), appearance="dino").name
+
+
+def test_weights_of_an_unknown_role_are_refused():
+    with pytest.raises(ValueError, match="'emotion', 'vggface2', 'dino', 'mobilevitv2'"):
+        PAPER.with_source("emotoin", "vggface2_ft")
+
+
 def test_both_are_frozen():
     with pytest.raises(FrozenInstanceError):
         PAPER.epochs = 3
@@ -96,8 +142,12 @@ def test_both_are_frozen():
 CHANGES = {
     "image_size": 112,
     "emotion": "narrow",
-    "appearances": (("dino", "narrow"),),
+    "appearances": (("vggface2", "narrow"), ("dino", "narrow"), ("mobilevitv2", "narrow")),
     "weights": (("emotion", "x.pt"),),
+    "classes": 8,
+    "sampling": "balanced",
+    "label_smoothing": 0.1,
+    "steps_per_epoch": 3,
     "features": 8,
     "head_features": 8,
     "heads": 2,

@@ -14,13 +14,13 @@ from lsdkit import checkpoints, evaluation, metrics, results, training
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.interrupts import Interrupts, Stopped
 from lsdkit.multitask import MultiTask
-from lsdkit.recipes import SMOKE, Member
+from lsdkit.recipes import SMOKE, Member, with_settings
 from lsdkit.sampling import batches, training_rows
 from lsdkit.seeds import torch_generator
-from lsdkit.store import write_store
+from lsdkit.store import Store, write_store
 
 TINY = replace(
-    SMOKE, name="tiny", image_size=16, batch_size=6, features=16, head_features=8, shared=(16, 8), learning_rate=3e-3
+    SMOKE, name="tile", image_size=16, batch_size=6, features=16, head_features=8, shared=(16, 8), learning_rate=3e-3
 )
 MEMBER = Member(recipe=TINY, mix="mixup", basic_aug=False)
 HISTORY = ["epoch", "lr", "loss", "expression", "affinity", "partition", "landmarks", "val_macro_f1", "val_loss"]
@@ -282,20 +282,38 @@ def test_centres_and_everything_else_are_trained(reference, store):
 
 
 def test_batches_are_a_shuffle_of_seed_bag_and_epoch():
-    rows = np.arange(100, 113)
-    first = batches(MEMBER, rows, 0)
+    rows, labels = np.arange(100, 113), np.arange(13) % 6
+    first = batches(MEMBER, rows, labels, 0)
     assert [len(part) for part in first] == [6, 6]  # thirteen faces: the last batch of one is left out
-    assert [len(part) for part in batches(MEMBER, rows[:-2], 0)] == [6, 5]
+    assert [len(part) for part in batches(MEMBER, rows[:-2], labels[:-2], 0)] == [6, 5]
     assert len(set(np.concatenate(first))) == 12
-    np.testing.assert_array_equal(first, batches(replace(MEMBER, mix="mixaugment"), rows, 0))
+    np.testing.assert_array_equal(first, batches(replace(MEMBER, mix="mixaugment"), rows, labels, 0))
     for other in (
-        batches(MEMBER, rows, 1),
-        batches(replace(MEMBER, bag=1), rows, 0),
-        batches(replace(MEMBER, seed=1), rows, 0),
+        batches(MEMBER, rows, labels, 1),
+        batches(replace(MEMBER, bag=1), rows, labels, 0),
+        batches(replace(MEMBER, seed=1), rows, labels, 0),
     ):
         assert not np.array_equal(first, other)
-    dropped = {int(np.setdiff1d(rows, np.concatenate(batches(MEMBER, rows, epoch)))[0]) for epoch in range(20)}
+    dropped = {int(np.setdiff1d(rows, np.concatenate(batches(MEMBER, rows, labels, epoch)))[0]) for epoch in range(20)}
     assert len(dropped) > 5  # not always the same face
+
+
+def test_balanced_batches_show_every_class_equally_often():
+    rows = np.arange(1000, 2200)
+    labels = np.repeat([0, 1, 3, 5], [1000, 150, 40, 10])
+    member = replace(MEMBER, recipe=with_settings(TINY, "sampling=balanced"))
+    drawn = np.concatenate([row for epoch in range(5) for row in batches(member, rows, labels, epoch)])
+    counts = np.bincount(labels[drawn - 1000], minlength=6) / len(drawn)
+    np.testing.assert_allclose(counts, [1 / 4, 1 / 4, 0, 1 / 4, 0, 1 / 4], atol=4 * (0.25 * 0.75 / len(drawn)) ** 0.5)
+    assert len(drawn) == 5 * len(rows)
+    again = np.concatenate([row for epoch in range(5) for row in batches(member, rows, labels, epoch)])
+    np.testing.assert_array_equal(drawn, again)
+
+
+def test_a_dry_run_keeps_the_first_steps():
+    rows, labels = np.arange(60), np.arange(60) % 6
+    short = replace(MEMBER, recipe=with_settings(TINY, "steps_per_epoch=3"))
+    np.testing.assert_array_equal(batches(short, rows, labels, 1), batches(MEMBER, rows, labels, 1)[:3])
 
 
 def test_a_dropped_batch_is_recorded(store):
@@ -363,7 +381,7 @@ def test_logits_that_are_not_finite_name_the_face(store):
         evaluation.validate(network, store, MEMBER, torch.device("cpu"))
 
 
-def test_class_weights_are_one_minus_the_share(tmp_path, monkeypatch):
+def test_class_weights_reach_the_loss(tmp_path, monkeypatch):
     store = make_store(tmp_path / "data", classes=EXPRESSIONS[:2])
     seen = []
     step_loss = training.step_loss
@@ -372,10 +390,41 @@ def test_class_weights_are_one_minus_the_share(tmp_path, monkeypatch):
         "step_loss",
         lambda *a, class_weights, **o: (seen.append(class_weights), step_loss(*a, class_weights=class_weights, **o))[1],
     )
-    member = replace(MEMBER, recipe=replace(TINY, class_weights="one_minus_share"), epochs=1)
-    with pytest.warns(UserWarning, match="No training face"):
-        train(store, tmp_path / "run", member)
-    np.testing.assert_allclose(seen[0], [0.5, 0.5, 1, 1, 1, 1])
+    for form, expected in (("one_minus_share", [0.5, 0.5, 1, 1, 1, 1]), ("balanced", [1, 1, 0, 0, 0, 0])):
+        member = replace(MEMBER, recipe=replace(TINY, class_weights=form), epochs=1)
+        with pytest.warns(UserWarning, match="No training face"):
+            train(store, tmp_path / form, member)
+        np.testing.assert_allclose(seen.pop(), expected)
+
+
+def test_a_single_task_member_learns_no_landmarks(store, tmp_path):
+    result = train(store, tmp_path / "run", replace(MEMBER, appearance="none"))
+    assert "landmark_nme" not in result["metrics"]
+    assert set(result["weights"]) == {"emotion"}
+    assert (results.read_history(tmp_path / "run")["landmarks"] == 0).all()
+    state = checkpoints.load_weights(tmp_path / "run")["state"]
+    assert not any("appearance" in name or "landmarks" in name for name in state)
+    network = evaluation.load_network(tmp_path / "run")
+    assert network(torch.rand(2, 3, 16, 16)).shape == (2, 6)
+    with pytest.raises(AttributeError):
+        network.forward_landmarks(torch.rand(2, 3, 16, 16))
+
+
+def test_neutral_and_contempt_can_be_learned_and_are_never_answered(tmp_path):
+    store = make_store(tmp_path / "data")
+    faces = store.faces.copy()
+    faces.loc[faces["split"] == "train", "expression"] = [*EXPRESSIONS, "NEUTRAL", "CONTEMPT", "NEUTRAL"] * 2
+    faces.loc[faces["expression"].isin(["NEUTRAL", "CONTEMPT"]), "split"] = "extra"
+    store = Store(store.path, store.manifest, faces, store.images, store.landmarks)
+    member = replace(MEMBER, recipe=with_settings(TINY, "classes=8"), appearance="none")
+    result = train(store, tmp_path / "run", member)
+    assert result["counts"]["trained_on"] == dict.fromkeys(EXPRESSIONS, 2) | {"NEUTRAL": 4, "CONTEMPT": 2}
+    state = checkpoints.load_weights(tmp_path / "run")["state"]
+    assert state["expression.0.weight"].shape == (8, 8)
+    predictions = results.read_predictions(tmp_path / "run")
+    np.testing.assert_allclose(results.probabilities_of(predictions).sum(1), 1, atol=1e-6)
+    six = train(store, tmp_path / "six", replace(MEMBER, appearance="none"))
+    assert sum(six["counts"]["trained_on"].values()) == 12
 
 
 def test_landmark_errors_against_a_slow_loop():
