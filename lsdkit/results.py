@@ -76,7 +76,7 @@ def list_runs(folder: Path | str) -> pd.DataFrame:
     rows = []
     for path in sorted(Path(folder).glob("*/result.json")):
         result = read_result(path.parent)
-        member, metrics = result["member"], result["metrics"]
+        member, metrics, started = result["member"], result["metrics"], result.get("weights", {})
         rows.append(
             {
                 **{name: member[name] for name in ("mix", "appearance", "basic_aug", "bag", "seed", "epochs")},
@@ -87,8 +87,8 @@ def list_runs(folder: Path | str) -> pd.DataFrame:
                 "val_macro_f1": metrics["val_macro_f1"],
                 "test_macro_f1": metrics.get("test_macro_f1", float("nan")),
                 "trained_on": sum(result["counts"]["trained_on"].values()),
-                "emotion_weights": result["weights"]["emotion"]["source"],
-                "appearance_weights": result["weights"].get("appearance", {"source": ""})["source"],
+                "emotion_weights": started.get("emotion", {}).get("source", ""),
+                "appearance_weights": started.get("appearance", {}).get("source", ""),
             }
         )
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
