@@ -51,7 +51,66 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("runs", metavar="RUNS", help="folder of runs")
     report.add_argument("--out", default="", help="the page (default RUNS/report.html)")
     report.set_defaults(run=_report)
+    _add_sweep(commands)
+    _add_tables(commands)
+    _add_predict(commands)
     return parser
+
+
+def _add_sweep(commands) -> None:
+    part = commands.add_parser("sweep", help="train the members of the paper's Tables 2 and 3, then write the tables")
+    part.add_argument(
+        "--members", default="all", help="table2 (8), table3 (30), extra (4) or all (default %(default)s)"
+    )
+    part.add_argument("--recipe", default="paper", help="paper, authors, workshop, demo, tiny, smoke (default paper)")
+    part.add_argument("--data", default="", metavar="STORE", help="folder of a prepared store (default: the open set)")
+    part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
+    part.add_argument("--seeds", type=_numbers, default=(0,), help="such as 0,1,2 (default 0)")
+    part.add_argument("--weak-seeds", type=_numbers, default=(), help="of the weak members (default: --seeds)")
+    part.add_argument("--set", default="", metavar="SETTINGS", help="over the recipe's: 'name=value name=value'")
+    part.add_argument("--emotion-weights", default="", metavar="SOURCE", help="of every emotion branch")
+    part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
+    part.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default: one for each GPU, or one)")
+    part.add_argument("--gpus", type=_names, default=(), help="such as 0,1,2 (default: all that are visible)")
+    part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
+    part.add_argument("--timeout", type=float, default=0.0, help="end a run after so many seconds (default: never)")
+    part.add_argument("--plan", action="store_true", help="run nothing: say what it would run and cost, and how sure")
+    part.add_argument("--on", default="6 x RTX 3090", help="the machine of --plan (default %(default)s, the paper's)")
+    part.set_defaults(run=_sweep)
+
+
+def _add_tables(commands) -> None:
+    part = commands.add_parser("tables", help="the paper's Tables 2 to 5 beside the scores of a folder of runs")
+    part.add_argument("runs", metavar="RUNS", help="folder of runs")
+    part.add_argument("--out", default="", help="folder of the tables (default RUNS/tables)")
+    part.add_argument("--split", default="validation", help="validation or test (default %(default)s)")
+    part.set_defaults(run=_tables)
+
+
+def _add_predict(commands) -> None:
+    part = commands.add_parser("predict", help="probabilities of a run or an ensemble, or the challenge's submission")
+    part.add_argument("runs", metavar="RUNS", nargs="?", default="", help="a run's folder, or a folder of runs")
+    part.add_argument("--out", default="", metavar="FILE", help="the CSV file to write")
+    part.add_argument("--ensemble", default="", metavar="NAME", help="a line of Table 4, or all (default all)")
+    part.add_argument("--seed", type=int, default=None, help="only the runs of this seed (default: all runs)")
+    part.add_argument("--allow-incomplete", action="store_true", help="an ensemble may lack runs")
+    part.add_argument("--data", default="", metavar="STORE", help="run the networks over this store (default: none)")
+    part.add_argument("--split", default="test", help="train, validation, test or extra (default %(default)s)")
+    part.add_argument("--submission", action="store_true", help="write image,expression instead of probabilities")
+    part.add_argument("--list", default="", metavar="FILE", help="the release's list: which images, in which order")
+    part.add_argument(
+        "--missing", default="", metavar="EXPRESSION", help="the answer for listed images not in the store"
+    )
+    part.add_argument("--check", default="", metavar="FILE", help="only check this submission against --list")
+    part.set_defaults(run=_predict)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _add_open(sources) -> None:
@@ -139,7 +198,46 @@ def _demo(arguments: argparse.Namespace) -> str:
 def _report(arguments: argparse.Namespace) -> str:
     from lsdkit.report import write_report
 
+    runs = _runs(arguments)
+    return str(write_report(runs, Path(arguments.out) if arguments.out else runs / "report.html"))
+
+
+def _sweep(arguments: argparse.Namespace) -> str:
+    from lsdkit import sweep
+
+    settings = {name: getattr(arguments, name) for name in ("members", "recipe", "seeds", "weak_seeds", "epochs")}
+    plan = sweep.Plan(**settings, settings=arguments.set, emotion_weights=arguments.emotion_weights)
+    out = arguments.out or f"runs/sweep-{arguments.recipe}"
+    if arguments.plan:
+        return sweep.plan_sweep(out, plan, data=arguments.data, on=arguments.on)
+    options = {name: getattr(arguments, name) for name in ("data", "jobs", "gpus", "device", "timeout")}
+    return sweep.run_sweep(out, plan, **options)
+
+
+def _tables(arguments: argparse.Namespace) -> str:
+    from lsdkit.tables import write_tables
+
+    runs = _runs(arguments)
+    return write_tables(runs, resolve(arguments.out) if arguments.out else runs / "tables", split=arguments.split)
+
+
+def _predict(arguments: argparse.Namespace) -> str:
+    from lsdkit import predict
+
+    if arguments.check:
+        return predict.check(arguments.check, arguments.list)
+    if not arguments.runs or not arguments.out:
+        raise ValueError("Expected RUNS and --out FILE, or --check FILE --list FILE; see `lsdkit predict --help`")
+    names = ("ensemble", "seed", "allow_incomplete", "data")
+    options = {name: getattr(arguments, name) for name in names}
+    if arguments.submission:
+        written = {"listed": arguments.list, "missing": arguments.missing}
+        return predict.write_submission(_runs(arguments), arguments.out, **written, **options)
+    return predict.write_probabilities(_runs(arguments), arguments.out, split=arguments.split, **options)
+
+
+def _runs(arguments: argparse.Namespace) -> Path:
     runs = Path(arguments.runs) if Path(arguments.runs).is_dir() else resolve(arguments.runs)
     if not runs.is_dir():
         raise FileNotFoundError(f"Expected a folder of runs, but {runs} is not one")
-    return str(write_report(runs, Path(arguments.out) if arguments.out else runs / "report.html"))
+    return runs

@@ -7,16 +7,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    {"expressions", "seeds", "files", "paths", "interrupts"},
+    {"expressions", "seeds", "files", "paths", "interrupts", "pickles"},
     {"recipes", "landmarks", "mix", "losses", "metrics", "decode", "weights"},
-    {"results", "store", "crop", "augment", "dan", "backbones"},
+    {"results", "store", "crop", "augment", "dan", "backbones", "published"},
     {"faces", "openset", "ensemble", "checkpoints"},
     {"prepare", "multitask", "sampling", "comparison"},
     {"objective", "evaluation", "initial"},
     {"training", "plots", "faceplots"},
     {"experiment", "widgets", "page"},
-    {"headless", "report"},
-    {"demo"},
+    {"headless", "report", "members", "costs", "predict", "matrix", "claims", "tables"},
+    {"demo", "sweep"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

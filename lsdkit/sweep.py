@@ -1,0 +1,292 @@
+"""The sweep: the members of Tables 2 and 3, each trained by notebook 03 in a process of its own, then the tables.
+
+Each member of a plan (`lsdkit.members`) lies in OUT/<its name>/, and OUT/sweep.json says what the whole is. What is
+finished is not run again, so a sweep that was killed goes on.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+
+import torch
+from filelock import FileLock, Timeout
+
+import lsdkit
+from lsdkit import checkpoints, costs, files, initial, prepare, results
+from lsdkit.experiment import member_from_parameters
+from lsdkit.headless import Job, check_parameters, execute_all, notebook_path
+from lsdkit.members import Plan, drawn, members_of  # noqa: F401 (part of this module's face)
+from lsdkit.paths import project_path, resolve
+from lsdkit.recipes import Member
+from lsdkit.sampling import batches, training_rows
+from lsdkit.store import Store
+from lsdkit.training import PACKAGES, identity_of
+
+NOTEBOOK = "03_train"
+
+
+@dataclass
+class _Sweep:
+    """A sweep under way."""
+
+    out: Path
+    record: dict  # what sweep.json holds
+    work: dict[str, float]  # name -> how much a run is to do, in faces times passes
+    done: list[str]
+    jobs: int
+    report: Callable[[str], None]
+    start: float = field(default_factory=time.perf_counter)
+    spent: list[tuple[float, float]] = field(default_factory=list)  # (work, seconds) of each run that ended well
+    lock: Lock = field(default_factory=Lock)
+
+
+def run_sweep(
+    out: Path | str,
+    plan: Plan,
+    *,
+    data: str = "",
+    jobs: int = 0,
+    gpus: Sequence[str] = (),
+    device: str = "auto",
+    timeout: float = 0.0,
+    report: Callable[[str], None] = print,
+) -> str:
+    """Run the members of `plan` that `out` does not hold yet, then write `out`/tables; returns a summary.
+
+    `data` is the folder of a store ("" = the open set). `jobs` notebooks run at once (0 = as many as there are GPUs, or
+    one), each with its share of the cores and, where there are GPUs, one of `gpus` (default: all that are visible). A
+    run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other; `report` gets a line
+    as each ends. `SystemExit` with code 1 is raised, after the summary was reported, where one failed.
+
+    Raises `ValueError` or `OSError`, before anything runs, for a wrong member, store, weight file or notebook, where
+    `out` holds a sweep of another recipe or store, and where another sweep runs in `out`.
+    """
+    out = resolve(out)
+    members, given = {}, {}
+    for _, parameters in drawn(plan):
+        member = member_from_parameters(**parameters, DEVICE=device)
+        members[member.name], given[member.name] = member, {**parameters, "DATA_DIR": str(data), "DEVICE": device}
+    notebook = notebook_path(NOTEBOOK)
+    check_parameters(notebook, {"RUN_DIR": "", **{name: "" for p in given.values() for name in p}})
+    places = _places(gpus, device)
+    recipe = next(iter(members.values())).recipe
+    for appearance in dict.fromkeys(member.appearance for member in members.values()):
+        initial.fingerprints(recipe, appearance)  # a missing weight file ends the sweep here
+    jobs = jobs or max(1, len(places))
+    threads = max(1, cores() // jobs)
+    store = prepare.open_or_render(data, recipe)
+    work = {name: _work(member, store) for name, member in members.items()}
+    with _alone(out):
+        record = _claim(out, plan, members, store)
+        done = [name for name, member in members.items() if finished(out / name, member, store)]
+        left = sorted((name for name in members if name not in done), key=lambda name: -work[name])
+        for name in left:
+            _check_folder(out / name, members[name], store)
+        session = {"jobs": jobs, "threads": threads, "gpus": list(places), "device": device, "started": _now()}
+        record["sessions"].append({**session, "done_before": len(done), "run": 0, "failed": [], "wall_seconds": 0.0})
+        sweep = _Sweep(out, record, work, list(done), jobs, report)
+        _write(sweep)
+        report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
+        todo = [_job(notebook, out / name, {**given[name], "RUN_DIR": str(out / name)}) for name in left]
+        environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
+        failed = execute_all(
+            todo,
+            jobs,
+            threads,
+            lambda job, error, seconds: _ended(sweep, job, error, seconds),
+            environments=environments,
+            timeout=timeout,
+        )
+        _write(sweep)
+        text, broken = _summary(sweep, len(done), failed), bool(failed)
+        if len(sweep.done):
+            tables, ok = _tables(out)
+            text, broken = f"{text}\n{tables}", broken or not ok
+    if broken:
+        report(text)
+        raise SystemExit(1)
+    return text
+
+
+def plan_sweep(out: Path | str, plan: Plan, *, data: str = "", on: str = "") -> str:
+    """What a sweep would run and cost, as text; nothing is run and no weight file is needed. See `lsdkit.costs`.
+
+    `on` is such as "6 x RTX 3090". Finished runs of the same recipe in `out` supply measured times. Without `data`, the
+    recipes `paper` and `authors` are planned on the release's number of faces.
+    """
+    tables, parameters = zip(*drawn(plan), strict=True)
+    members = [member_from_parameters(**each) for each in parameters]
+    runs = results.list_runs(resolve(out))
+    return costs.plan(members, tables, costs.faces_of(members[0].recipe, data), on=on, runs=runs)
+
+
+def finished(folder: Path, member: Member, store: Store) -> bool:
+    """Whether the folder holds this member's result on this store, and the notebook that made it."""
+    if not (folder / f"{NOTEBOOK}.ipynb").is_file() or not results.result_path(folder).is_file():
+        return False
+    result = results.read_result(folder)
+    same_faces = result["store"]["checksums"]["images.npy"] == store.manifest["checksums"]["images.npy"]
+    return same_faces and result["spec_hash"] == member.spec_hash()
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _places(gpus: Sequence[str], device: str) -> list[str]:
+    """Which GPUs the places get, as CUDA_VISIBLE_DEVICES names them; none on a machine without, or for "cpu"."""
+    count = 0 if device == "cpu" else torch.cuda.device_count()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = given.split(",") if given and count else [str(number) for number in range(count)]
+    unknown = [name for name in gpus if name not in visible]
+    if unknown:
+        raise ValueError(
+            f"Expected --gpus to be of {', '.join(visible) or 'none (no CUDA device is visible)'}, "
+            f"but got {', '.join(unknown)}; leave --gpus out to use what there is"
+        )
+    return list(gpus) or visible
+
+
+def _work(member: Member, store: Store) -> float:
+    """How much a run is to do: faces times passes of a network. Checks, too, that the store has faces for it."""
+    rows, _ = training_rows(member, store)
+    seen = sum(map(len, batches(member, rows, store.labels[rows], 0)))
+    return float(member.epochs * seen * costs.passes(member))
+
+
+def _job(notebook: Path, folder: Path, parameters: dict) -> Job:
+    return Job(folder.name, notebook, folder / f"{NOTEBOOK}.ipynb", parameters)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the sweep's folder against another sweep; the system frees it when this process dies."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".sweep.lock", timeout=1.0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"Expected {out} to be free, but another sweep runs in it; wait, or choose another --out"
+        ) from None
+
+
+def _claim(out: Path, plan: Plan, members: dict[str, Member], store: Store) -> dict:
+    """The content of sweep.json for this sweep; `ValueError` where the folder is another's."""
+    recipe = next(iter(members.values())).spec()["recipe"]
+    own = {"recipe": recipe, "store": {"images.npy": store.manifest["checksums"]["images.npy"]}}
+    path = out / "sweep.json"
+    earlier = files.read_json(path) if path.is_file() else {}
+    if earlier:
+        other = checkpoints.difference({name: earlier[name] for name in own}, own)
+        if other:
+            raise ValueError(f"{out} holds another sweep: {other}; choose another --out, or remove the folder")
+    hashes = {name: member.spec_hash() for name, member in members.items()}
+    packages = {name: version(name) for name in PACKAGES}
+    own |= {"settings": asdict(plan), "data": str(project_path(store.path)), "kind": store.kind}
+    own |= {"members": {**earlier.get("members", {}), **hashes}, "sessions": earlier.get("sessions", [])}
+    own |= {"versions": {"lsdkit": lsdkit.__version__, "python": platform.python_version(), **packages}}
+    return own
+
+
+def _check_folder(folder: Path, member: Member, store: Store) -> None:
+    """Raise `ValueError` where the folder of a run to come holds another training (notebook 03 would refuse it)."""
+    claim = folder / "member.json"
+    if claim.is_file() and (owner := files.read_json(claim)) != (own := identity_of(member, store)):
+        raise ValueError(
+            f"{folder} holds another training: {checkpoints.difference(owner, own)}; choose another --out, or remove it"
+        )
+
+
+def _ended(sweep: _Sweep, job: Job, error: str, seconds: float) -> None:
+    """Tell how a run ended, and write down how far the sweep has come."""
+    with sweep.lock:
+        session = sweep.record["sessions"][-1]
+        if error:
+            session["failed"].append(job.name)
+            what = f"FAILED: {error.splitlines()[-1][:120]}"
+        else:
+            session["run"] += 1
+            sweep.done.append(job.name)
+            sweep.spent.append((sweep.work[job.name], seconds))
+            what = f"macro F1 {results.read_result(job.copy.parent)['metrics']['val_macro_f1']:.3f}"
+        _write(sweep)
+        ended = {*sweep.done, *session["failed"]}
+        left = [work for name, work in sweep.work.items() if name not in ended]
+        about = f"  about {_words(_time_left(sweep.spent, left, sweep.jobs))} left" if left and sweep.spent else ""
+        counted = f"{len(ended)}/{len(sweep.work)}"
+        sweep.report(f"{counted:>7}  {job.name:60} {seconds:6.0f} s  {what}{about}")
+
+
+def _time_left(spent: list[tuple[float, float]], left: list[float], jobs: int) -> float:
+    """Seconds that runs of these sizes still take, by those that ended: a line through (work, seconds), or a ratio."""
+    works, seconds = zip(*spent, strict=True)
+    fixed, rate = 0.0, sum(seconds) / sum(works)
+    if len(set(works)) > 1:
+        slope, _ = _line(works, seconds)
+        if slope > 0:
+            rate = slope
+            fixed = max(0.0, (sum(seconds) - slope * sum(works)) / len(works))
+    return sum(fixed + rate * work for work in left) / min(jobs, len(left))
+
+
+def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Slope and intercept of the least-squares line."""
+    middle, height = sum(x) / len(x), sum(y) / len(y)
+    slope = sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
+    return slope, height - slope * middle
+
+
+def _words(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds > 5400
+        else f"{seconds / 60:.0f} min"
+        if seconds > 90
+        else f"{seconds:.0f} s"
+    )
+
+
+def _write(sweep: _Sweep) -> None:
+    sweep.record["sessions"][-1]["wall_seconds"] = round(time.perf_counter() - sweep.start, 1)
+    sweep.record["wall_seconds"] = round(sum(session["wall_seconds"] for session in sweep.record["sessions"]), 1)
+    files.write_json(sweep.out / "sweep.json", sweep.record)
+
+
+def _summary(sweep: _Sweep, before: int, failed: dict[str, str]) -> str:
+    """How many runs, what failed and where to look, and the time."""
+    session, total = sweep.record["sessions"][-1], sweep.record["wall_seconds"]
+    lines = [
+        f"{len(sweep.work)} runs: {before} done before, {session['run']} run now, {len(failed)} failed; "
+        f"{_words(session['wall_seconds'])} now, {_words(total)} in all ({project_path(sweep.out)})"
+    ]
+    for name, error in failed.items():
+        copy = sweep.out / name / f"{NOTEBOOK}.failed.ipynb"
+        where = str(project_path(copy)) if copy.is_file() else "it left no notebook"
+        lines.append(f"\nFAILED {name}  ({where})\n" + "\n".join(f"    {line}" for line in error.splitlines()))
+    if failed:
+        lines.append("\nRun the same command again: it runs what is missing, and nothing else.")
+    return "\n".join(lines)
+
+
+def _tables(out: Path) -> tuple[str, bool]:
+    """Tables 2 to 4 from the runs: their text, and whether they could be written."""
+    try:
+        from lsdkit.tables import write_tables
+    except ModuleNotFoundError:
+        return "", True
+    try:
+        return write_tables(out, out / "tables"), True
+    except (ValueError, OSError) as error:
+        return f"The tables were not written: {error}", False
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
