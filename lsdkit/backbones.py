@@ -1,12 +1,12 @@
-"""Backbones: an architecture, its weights (random or from a file) and the preprocessing those weights need.
+"""Backbones: an architecture and the preprocessing that its weights need, as one thing; the weights start random.
 
 `create(name)` gives a network from RGB faces in [0, 1] to a feature map. Two weight conventions exist:
 *Caffe* (VGGFace2-ResNet50, Cao et al. 2018, https://arxiv.org/abs/1710.08092): BGR, 0-255, minus the mean; and
-*torchvision*: RGB, ImageNet mean and standard deviation. timm models say their own.
+*torchvision*: RGB, ImageNet mean and standard deviation. timm models say their own, for each published tag of one.
+Published weights are loaded by `lsdkit.initial`, into the backbone that they belong to and no other.
 """
 
 import difflib
-import warnings
 from collections import OrderedDict
 
 import timm
@@ -14,8 +14,6 @@ import torch
 import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
-
-from lsdkit.weights import load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
@@ -46,54 +44,71 @@ class Backbone(nn.Module):
         return self.graph(self.normalise(x))
 
 
-def create(name: str, weights: str = "", *, normalisation: str = "backbone", dino_key: str = "teacher") -> Backbone:
-    """The backbone of this name, with random weights or those of a file.
+def create(name: str, *, normalisation: str = "backbone") -> Backbone:
+    """The backbone of this name, with random weights from torch's current generator.
 
-    `weights`: path of a .pt, .pth or .safetensors file ("" = random, from torch's current generator).
+    A timm model's name may carry a tag ("mobilevitv2_200.cvnets_in22k_ft_in1k"), which decides the preprocessing.
     `normalisation`: "backbone" (what its weights expect) or "imagenet" (ImageNet's, RGB, whatever the backbone).
-    `dino_key`: which network of a DINO checkpoint, "teacher" or "student".
-    Raises `ValueError` for an unknown name, with the valid ones, and for a file that does not fit.
+    Raises `ValueError` for an unknown name, with the valid ones.
 
     >>> create("narrow").channels
     96
     """
-    if name not in names():
-        close = difflib.get_close_matches(name, names(), n=5)
-        raise ValueError(
-            f"Expected a backbone to be one of {', '.join(OWN)} or a timm model, but got {name!r}."
-            + (f" Close: {', '.join(close)}." if close else "")
-        )
-    graph, channels, preprocessing = OWN[name]() if name in OWN else _timm(name)
-    if weights:
-        report = load_weights(getattr(graph, "model", graph), weights, dino_key)
-        random = [key for key in (*report.missing, *report.reshaped) if not key.endswith("num_batches_tracked")]
-        if random:
-            warnings.warn(f"{weights}: {len(random)} tensors stay random, such as {random[0]} ({report})", stacklevel=2)
+    _check(name)
+    graph, channels = OWN[name][0]() if name in OWN else _timm(name)
+    return Backbone(graph, channels, **preprocessing(name, normalisation))
+
+
+def preprocessing(name: str, normalisation: str = "backbone") -> dict:
+    """What a backbone of this name does to RGB faces in [0, 1]: the arguments of `Backbone` after the channels.
+
+    >>> preprocessing("vggface2_resnet50")["bgr"], preprocessing("mobilevitv2_200")["std"]
+    (True, (1.0, 1.0, 1.0))
+    """
+    _check(name)
     if normalisation == "imagenet":
-        preprocessing = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    return Backbone(graph, channels, **preprocessing)
+        return _TORCHVISION
+    if name in OWN:
+        return OWN[name][1]
+    config = timm.get_pretrained_cfg(name)
+    return {"mean": config.mean, "std": config.std}
 
 
 def names() -> list[str]:
-    """Every backbone there is: ours first, then timm's."""
+    """Every backbone there is: ours first, then timm's, without their tags."""
     return [*OWN, *timm.list_models()]
+
+
+def _check(name: str) -> None:
+    if name in OWN or name in timm.list_models() or name in timm.list_pretrained():
+        return
+    close = difflib.get_close_matches(name, [*names(), *timm.list_pretrained()], n=5)
+    raise ValueError(
+        f"Expected a backbone to be one of {', '.join(OWN)} or a timm model, but got {name!r}."
+        + (f" Close: {', '.join(close)}." if close else "")
+    )
 
 
 _TORCHVISION = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _CAFFE = {"mean": VGGFACE2_MEAN_BGR, "std": (1.0, 1.0, 1.0), "scale": 255.0, "bgr": True}
 
 
-def _resnet50() -> tuple[nn.Module, int, dict]:
-    return _without_head(torchvision.models.resnet50(weights=None)), 2048, _TORCHVISION
+def _resnet50() -> tuple[nn.Module, int]:
+    return _without_head(torchvision.models.resnet50(weights=None)), 2048
 
 
-def _vggface2_resnet50() -> tuple[nn.Module, int, dict]:
+def _vggface2_resnet50() -> tuple[nn.Module, int]:
     """The Caffe graph under torchvision's key names: a stage strides in its first 1x1, the pooling rounds up."""
     network = torchvision.models.resnet50(weights=None)
     for stage in (network.layer2, network.layer3, network.layer4):
         stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
     network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
-    return _without_head(network), 2048, _CAFFE
+    return _without_head(network), 2048
+
+
+def _dan_resnet18() -> tuple[nn.Module, int]:
+    """ResNet18 without its last two children, numbered as in the official DAN's `features`."""
+    return nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-2]), 512
 
 
 def _without_head(network: nn.Module) -> nn.Module:
@@ -101,7 +116,7 @@ def _without_head(network: nn.Module) -> nn.Module:
     return nn.Sequential(OrderedDict(list(network.named_children())[:-2]))
 
 
-def _narrow() -> tuple[nn.Module, int, dict]:
+def _narrow() -> tuple[nn.Module, int]:
     """A residual network for two CPU cores: 16 times fewer positions than pixels a side (48 px -> 3 x 3)."""
     inputs, parts = NARROW[0], OrderedDict()
     parts["conv1"] = nn.Conv2d(3, inputs, 5, stride=2, padding=2, bias=False)
@@ -118,14 +133,14 @@ def _narrow() -> tuple[nn.Module, int, dict]:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network, inputs, _TORCHVISION
+    return network, inputs
 
 
-def _narrow_caffe() -> tuple[nn.Module, int, dict]:
+def _narrow_caffe() -> tuple[nn.Module, int]:
     """`narrow` with VGGFace2's input convention and pooling: the small stand-in for its graph."""
-    graph, channels, _ = _narrow()
+    graph, channels = _narrow()
     graph.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
-    return graph, channels, _CAFFE
+    return graph, channels
 
 
 class _TimmMap(nn.Module):
@@ -143,14 +158,15 @@ class _TimmMap(nn.Module):
         return y.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else y
 
 
-def _timm(name: str) -> tuple[nn.Module, int, dict]:
+def _timm(name: str) -> tuple[nn.Module, int]:
     model = timm.create_model(name, pretrained=False, num_classes=0)
-    return _TimmMap(model), model.num_features, {key: model.pretrained_cfg[key] for key in ("mean", "std")}
+    return _TimmMap(model), model.num_features
 
 
 OWN = {
-    "vggface2_resnet50": _vggface2_resnet50,
-    "resnet50": _resnet50,
-    "narrow_caffe": _narrow_caffe,
-    "narrow": _narrow,
+    "vggface2_resnet50": (_vggface2_resnet50, _CAFFE),
+    "resnet50": (_resnet50, _TORCHVISION),
+    "dan_resnet18": (_dan_resnet18, _TORCHVISION),
+    "narrow_caffe": (_narrow_caffe, _CAFFE),
+    "narrow": (_narrow, _TORCHVISION),
 }

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import nn
 
-from lsdkit import backbones
+from lsdkit import backbones, published
 from lsdkit.dan import CrossAttentionHead, adapters, conv_bn_relu, fuse
 from lsdkit.losses import Affinity
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
@@ -33,7 +33,7 @@ class EmotionBranch(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
-        self.backbone = _backbone(recipe, recipe.emotion)
+        self.backbone = _backbone(recipe, recipe.emotion, "emotion")
         self.adapters = adapters(self.backbone.channels, recipe.features)
         self.heads = nn.ModuleList(
             CrossAttentionHead(recipe.features, recipe.head_features) for _ in range(recipe.heads)
@@ -50,7 +50,7 @@ class AppearanceBranch(nn.Module):
 
     def __init__(self, recipe: Recipe, appearance: str):
         super().__init__()
-        self.backbone = _backbone(recipe, recipe.appearance_backbone(appearance))
+        self.backbone = _backbone(recipe, recipe.appearance_backbone(appearance), appearance)
         self.adapter = conv_bn_relu(self.backbone.channels, recipe.features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,5 +126,7 @@ class MultiTask(nn.Module):
         return {key: value for key, value in self.state_dict().items() if not key.startswith(training_only)}
 
 
-def _backbone(recipe: Recipe, name: str) -> backbones.Backbone:
-    return backbones.create(name, normalisation=recipe.normalisation)
+def _backbone(recipe: Recipe, name: str, role: str) -> backbones.Backbone:
+    """With the preprocessing of the weights that the recipe gives the role; `initial.start` loads them."""
+    source = dict(recipe.weights).get(role, "")
+    return backbones.create(published.backbone_for(name, source), normalisation=recipe.normalisation)
