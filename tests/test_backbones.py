@@ -1,14 +1,12 @@
-"""Backbones: shapes, preprocessing, the Caffe graph, and weight files with every key accounted for."""
-
-import pickle
+"""Backbones: shapes, preprocessing, and the Caffe graph against a forward pass written here."""
 
 import pytest
+import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
-from torch import nn
+from torch.nn import functional as F
 
-from lsdkit import backbones, weights
+from lsdkit import backbones
 
 BGR_MEAN = (91.4953, 103.8827, 131.0912)
 
@@ -24,10 +22,12 @@ def image(size, batch=2):
         ("narrow_caffe", 48, 96, 3),
         ("narrow_caffe", 64, 96, 4),
         ("resnet50", 64, 2048, 2),
+        ("dan_resnet18", 64, 512, 2),
         ("vggface2_resnet50", 64, 2048, 2),
         ("mobilevitv2_050", 64, 256, 2),
         ("mobilevitv2_050", 48, 256, 2),
         ("resnet10t", 64, 512, 2),
+        ("resnet10t.c3_in1k", 64, 512, 2),  # with a tag
         ("vit_tiny_patch16_224", 224, 192, 14),  # tokens, folded back into a map
         ("swin_tiny_patch4_window7_224", 224, 768, 7),  # channels last
     ],
@@ -70,6 +70,22 @@ def test_timm_preprocessing_is_the_models_own():
     torch.testing.assert_close(vit, (x - 0.5) / 0.5)
 
 
+def test_a_tag_decides_the_preprocessing():
+    """One architecture, two published sets that were trained with different input."""
+    tags = ("vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.dino")
+    for tag in tags:
+        config = timm.get_pretrained_cfg(tag)
+        assert backbones.preprocessing(tag) == {"mean": config.mean, "std": config.std}
+    assert backbones.preprocessing(tags[0]) != backbones.preprocessing(tags[1])
+    tagged = backbones.preprocessing("mobilevitv2_200.cvnets_in22k_ft_in1k")
+    assert tagged == {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def test_an_unknown_tag_is_refused():
+    with pytest.raises(ValueError, match=r"'mobilevitv2_200\.cvnets'.*Close: mobilevitv2_200\.cvnets_in1k"):
+        backbones.create("mobilevitv2_200.cvnets")
+
+
 def test_imagenet_normalisation_overrides_the_backbones():
     x = image(8)
     ours = backbones.create("narrow_caffe", normalisation="imagenet").normalise(x)
@@ -91,6 +107,70 @@ def test_vggface2_strides_in_the_first_1x1_and_pools_rounding_up():
     assert plain.layer2[0].conv2.stride == (2, 2)
 
 
+def test_known_pixels_of_caffe_input():
+    """Pure colours in 0-255, by hand: B, G, R less VGGFace2's mean of each."""
+    colours = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.2, 0.4, 0.6]])
+    y = backbones.create("vggface2_resnet50").normalise(colours.view(4, 3, 1, 1)).view(4, 3)
+    expected = [
+        [0 - 91.4953, 0 - 103.8827, 255 - 131.0912],
+        [0 - 91.4953, 255 - 103.8827, 0 - 131.0912],
+        [255 - 91.4953, 0 - 103.8827, 0 - 131.0912],
+        [153 - 91.4953, 102 - 103.8827, 51 - 131.0912],
+    ]
+    torch.testing.assert_close(y, torch.tensor(expected))
+
+
+def caffe_resnet50(state, x):
+    """The Caffe ResNet50 in evaluation mode from its description: sliding windows and einsum, float64.
+
+    x (B, 3, S, S): BGR, 0-255, less the mean. Strides are in each stage's first 1x1; pooling covers the last pixels.
+    """
+
+    def conv(y, name, stride=1):
+        weight = state[f"{name}.weight"].double()
+        size = weight.shape[2]
+        padded = F.pad(y, (size // 2,) * 4)
+        windows = padded.unfold(2, size, stride).unfold(3, size, stride)
+        return torch.einsum("bchwij,ocij->bohw", windows, weight)
+
+    def norm(y, name):
+        parts = ("weight", "bias", "running_mean", "running_var")
+        weight, bias, mean, var = (state[f"{name}.{part}"].double().view(1, -1, 1, 1) for part in parts)
+        return (y - mean) / (var + 1e-5).sqrt() * weight + bias
+
+    y = norm(conv(x, "conv1", 2), "bn1").clamp(min=0)
+    side = y.shape[2]
+    out = -(-(side - 3) // 2) + 1  # rounded up
+    windows = [[y[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].amax(dim=(2, 3)) for j in range(out)] for i in range(out)]
+    y = torch.stack([torch.stack(row, dim=-1) for row in windows], dim=-2)
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for block in range(blocks):
+            at, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            inner = norm(conv(y, f"{at}.conv1", stride), f"{at}.bn1").clamp(min=0)
+            inner = norm(conv(inner, f"{at}.conv2"), f"{at}.bn2").clamp(min=0)
+            inner = norm(conv(inner, f"{at}.conv3"), f"{at}.bn3")
+            if block == 0:
+                y = norm(conv(y, f"{at}.downsample.0", stride), f"{at}.downsample.1")
+            y = (y + inner).clamp(min=0)
+    return y
+
+
+@pytest.mark.parametrize("side", [64, 75])
+def test_vggface2_graph_is_caffes(side):
+    """With random running statistics; 75 px leaves a pixel over at the pooling and at every stride."""
+    backbone = backbones.create("vggface2_resnet50").double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for key, value in backbone.graph.state_dict().items():
+        if key.endswith(("running_mean", "running_var", "bias")):
+            value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.5 * key.endswith("var"))
+    faces = image(side, 1).double()
+    blue_first = 255 * faces[:, [2, 1, 0]] - torch.tensor(BGR_MEAN, dtype=torch.float64).view(1, 3, 1, 1)
+    with torch.no_grad():
+        ours, reference = backbone(faces), caffe_resnet50(backbone.graph.state_dict(), blue_first)
+    assert ours.shape == reference.shape
+    torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5 * reference.abs().max().item())
+
+
 def test_resnet50_is_torchvisions():
     network = torchvision.models.resnet50(weights=None).eval()
     backbone = backbones.create("resnet50", normalisation="imagenet").eval()
@@ -99,103 +179,3 @@ def test_resnet50_is_torchvisions():
     with torch.no_grad():
         pooled = backbone(x).mean(dim=(2, 3))
         torch.testing.assert_close(network.fc(pooled), network(backbone.normalise(x)))
-
-
-# Weight files
-
-
-@pytest.fixture
-def state():
-    return {key: torch.rand_like(value.float()) for key, value in backbones.create("narrow").graph.state_dict().items()}
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-def test_weights_come_from_a_file(tmp_path, state, suffix):
-    file = tmp_path / f"weights{suffix}"
-    (save_file if suffix == ".safetensors" else torch.save)(state, file)
-    graph = backbones.create("narrow", str(file)).graph
-    assert graph.state_dict()["layer3.0.conv1.weight"].equal(state["layer3.0.conv1.weight"])
-
-
-def test_timm_weights_fit_by_timms_own_names(tmp_path):
-    import timm
-
-    model = timm.create_model("resnet10t")
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
-    backbone = backbones.create("resnet10t", str(tmp_path / "weights.pth"))
-    assert backbone.graph.model.layer1[0].conv1.weight.equal(model.layer1[0].conv1.weight)
-
-
-def test_every_key_is_reported(tmp_path, state):
-    del state["layer1.0.bn1.bias"]
-    state["layer1.0.bn1.weight"] = torch.rand(3)
-    state["fc.weight"] = torch.rand(2, 2)
-    torch.save(state, tmp_path / "weights.pt")
-    graph = backbones.create("narrow").graph
-    report = weights.load_weights(graph, tmp_path / "weights.pt")
-    assert report.missing == ["layer1.0.bn1.bias"]
-    assert report.reshaped == ["layer1.0.bn1.weight"]
-    assert report.unexpected == ["fc.weight"]
-    assert set(report.loaded) == set(graph.state_dict()) - {"layer1.0.bn1.bias", "layer1.0.bn1.weight"}
-    assert str(report) == f"{len(report.loaded)} loaded, 1 missing, 1 unexpected, 1 reshaped"
-
-
-@pytest.mark.parametrize(("key", "expected"), [("teacher", 2.0), ("student", 1.0)])
-def test_dino_checkpoints(tmp_path, state, key, expected):
-    wrapped = {
-        name: {f"{prefix}{k}": torch.full_like(v, fill) for k, v in state.items()}
-        for name, prefix, fill in (("student", "module.backbone.", 1.0), ("teacher", "backbone.", 2.0))
-    }
-    torch.save({**wrapped, "epoch": 3}, tmp_path / "dino.pth")
-    graph = backbones.create("narrow", str(tmp_path / "dino.pth"), dino_key=key).graph
-    assert graph.conv1.weight.eq(expected).all()
-
-
-def test_prefixes_are_stripped_at_the_start_only(tmp_path):
-    torch.save({"state_dict": {"head.module.weight": torch.ones(1)}}, tmp_path / "w.pt")
-    assert list(weights.read_tensors(tmp_path / "w.pt")) == ["head.module.weight"]
-
-
-def test_another_architectures_file_is_refused(tmp_path):
-    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="another architecture"):
-        backbones.create("narrow", str(tmp_path / "w.pt"))
-
-
-class Malicious:
-    def __reduce__(self):
-        return (print, ("run",))
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
-    torch.save({"weight": Malicious()}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="refused"):
-        weights.read_tensors(tmp_path / "w.pt")
-    (tmp_path / "w.pkl").write_bytes(pickle.dumps({}))
-    with pytest.raises(ValueError, match="safetensors"):
-        weights.read_tensors(tmp_path / "w.pkl")
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_cut_file_is_named(tmp_path, state, suffix):
-    file = tmp_path / f"w{suffix}"
-    (save_file if suffix == ".safetensors" else torch.save)(state, file)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(ValueError, match="whole weight file"):
-        weights.read_tensors(file)
-
-
-def test_an_absent_and_an_empty_file_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is none"):
-        weights.read_tensors(tmp_path / "none.pt")
-    torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="dictionary of tensors"):
-        weights.read_tensors(tmp_path / "list.pt")
-
-
-def test_tensors_that_stay_random_are_told(tmp_path, state):
-    path = tmp_path / "part.pt"
-    torch.save({key: value for key, value in state.items() if key != "bn1.weight"}, path)
-    with pytest.warns(UserWarning, match=r"1 tensors stay random, such as bn1\.weight"):
-        backbones.create("narrow", str(path))
