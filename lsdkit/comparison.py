@@ -14,6 +14,8 @@ def short_name(run: pd.Series) -> str:
     'Mix-up, dino, bag 2'
     """
     words = [SHORT_MIX[run["mix"]], run["appearance"], f"bag {run['bag']}" if run["bag"] else "whole set"]
+    if run.get("seed", 0):
+        words.append(f"seed {run['seed']}")
     return ", ".join(words if run["basic_aug"] else [*words, "no basic aug"])
 
 
@@ -30,19 +32,38 @@ def score_members(runs: pd.DataFrame, split: str = "validation") -> pd.DataFrame
     return pd.DataFrame(rows).sort_values(["group", "value"], ascending=[True, False], ignore_index=True)
 
 
+def by_seed(runs: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """The runs that the rules of Table 4 choose from, for each seed of the weak runs (without any: of the strong ones).
+
+    They are the weak runs of the seed and the strong runs of the same seed, or of the lowest where it has none: strong
+    runs cost five times as much, and a folder often holds one seed of them.
+    """
+    strong, weak = runs[runs["bag"] == 0], runs[runs["bag"] > 0]
+    found = {}
+    for seed in sorted(set((strong if weak.empty else weak)["seed"])):
+        own = seed if (strong["seed"] == seed).any() else strong["seed"].min()
+        found[int(seed)] = pd.concat([strong[strong["seed"] == own], weak[weak["seed"] == seed]])
+    return found
+
+
 def selections(runs: pd.DataFrame) -> list[ensemble.Selection]:
-    """What each rule of Table 4, and the vote of all, selects; a rule for which a cell has two runs selects nothing."""
+    """What each rule of Table 4 selects, and the vote of all.
+
+    Where there are several seeds the rules choose from the first of `by_seed`; `tables.write_tables` gives the mean
+    over seeds. A rule for which a cell has two runs of one seed selects nothing.
+    """
+    first = next(iter(by_seed(runs).values()), runs)
     found = []
     for name, rule in ensemble.SELECTION_RULES.items():
         try:
-            found.append(rule(runs))
-        except ValueError as error:  # for example two seeds in one folder
+            found.append(rule(runs if name == "All members" else first))
+        except ValueError as error:  # for example two recipes in one folder
             found.append(ensemble.Selection(name, (), (str(error),)))
     return found
 
 
 def score_ensembles(runs: pd.DataFrame, split: str = "validation") -> pd.DataFrame:
-    """The rules of Table 4, and the vote of all, over the runs that exist.
+    """The rules of Table 4 over the runs of the first seed (`by_seed`), and the vote of all runs.
 
     Columns: name, group ("ensemble", or "ensemble, incomplete" where cells of the rule were not run), members,
     missing, value, low, high, mean_of_members; scores are NaN where a rule selects nothing. They vote as their recipe

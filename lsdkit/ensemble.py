@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lsdkit import results
-from lsdkit.expressions import CLASSES
+from lsdkit.expressions import CLASSES, EXPRESSIONS
 from lsdkit.recipes import BAGS, Recipe, check_choice
 from lsdkit.seeds import numpy_generator
 
@@ -27,9 +27,10 @@ WEAK_APPEARANCES = ("vggface2", "dino", "mobilevitv2")
 def bag_rows(labels: np.ndarray, bag: int, seed: int, recipe: Recipe) -> np.ndarray:
     """Positions in `labels` of the faces of one bag, sorted: a function of (seed, bag) and the settings alone.
 
-    `labels`: (N,) integers; faces outside the K classes of the recipe are left out. Bag 0 is the whole set; bags 1..5 hold `bag_fraction` of
-    it, drawn class by class so that each keeps its share (at least one face), without replacement unless
-    `bag_replacement`; with `bag_disjoint` no face is in two bags. The paper (section 2.2) says "20%" and not how.
+    `labels`: (N,) integers; faces outside the K classes of the recipe are left out. Bag 0 is the whole set; bags 1..5
+    hold `bag_fraction` of it, drawn class by class so that each keeps its share (at least one face), without
+    replacement unless `bag_replacement`; with `bag_disjoint` no face is in two bags. The paper (section 2.2) says
+    "20%" and not how.
 
     Raises `ValueError` where a class has too few faces for disjoint bags.
 
@@ -85,37 +86,50 @@ def soft_vote(probabilities: np.ndarray, how: str = "probabilities") -> np.ndarr
     return weights / weights.sum(-1, keepdims=True)
 
 
-def vote_runs(run_dirs: Sequence[Path | str], how: str = "probabilities") -> pd.DataFrame:
-    """The ensemble's predictions, in the format of `results.read_predictions`, from those of the runs in `run_dirs`.
+def read_stack(run_dirs: Sequence[Path | str], split: str = "") -> tuple[pd.DataFrame, np.ndarray]:
+    """The faces that these runs predicted, each once, and the probabilities (M, B, K) that each run gave them.
 
-    Raises `ValueError` where the runs did not predict the same faces, or where their labels or stores differ.
+    The faces are in the order of the first run and have the columns key, split and expression; with `split`, only its
+    faces of known expression. Raises `ValueError` where the runs did not predict the same faces, or where their labels
+    or stores differ.
     """
     if not len(run_dirs):
-        raise ValueError("Expected at least one run to vote, but got none")
-    tables, stores = [], {}
+        raise ValueError("Expected at least one run, but got none")
+    first, wanted, stack, stores = None, None, [], {}
     for run_dir in run_dirs:
-        tables.append(results.read_predictions(run_dir).set_index("key"))
+        table = results.read_predictions(run_dir).set_index("key")
         if results.result_path(run_dir).is_file():
             checksums = results.read_result(run_dir)["store"]["checksums"]
             stores.setdefault(tuple(sorted(checksums.items())), run_dir)
-    if len(stores) > 1:
-        raise ValueError(
-            f"Expected runs on one store, but these saw different data: {', '.join(map(str, stores.values()))}"
-        )
-    first = tables[0]
-    for run_dir, table in zip(run_dirs, tables, strict=True):
+        if len(stores) > 1:
+            raise ValueError(
+                f"Expected runs on one store, but these saw different data: {', '.join(map(str, stores.values()))}"
+            )
+        if first is None:
+            first = table[["split", "expression"]]
+            wanted = first[(first["split"] == split) & first["expression"].isin(EXPRESSIONS)] if split else first
         if table.index.has_duplicates or set(table.index) != set(first.index):
             only = sorted(set(table.index) ^ set(first.index))[:3]
             raise ValueError(
                 f"Expected {run_dir} to predict the same faces as {run_dirs[0]}, each once, but got "
                 f"{len(table)} and {len(first)} faces; not in both: {only}. Train both on the same data"
             )
-        if not table.loc[first.index, ["split", "expression"]].equals(first[["split", "expression"]]):
+        if not table.loc[first.index, ["split", "expression"]].equals(first):
             raise ValueError(f"Expected {run_dir} and {run_dirs[0]} to agree on split and expression of each face")
-    stack = np.stack([results.probabilities_of(table.loc[first.index]) for table in tables])
-    labels = results.labels_of(first)
-    vote = results.prediction_table(list(first.index), list(first["split"]), labels, soft_vote(stack, how))
-    return vote.assign(expression=first["expression"].to_numpy())
+        stack.append(results.probabilities_of(table.loc[wanted.index]))
+    return wanted.reset_index(), np.stack(stack)
+
+
+def vote_runs(run_dirs: Sequence[Path | str], how: str = "probabilities") -> pd.DataFrame:
+    """The ensemble's predictions, in the format of `results.read_predictions`, from those of the runs in `run_dirs`.
+
+    Raises `ValueError` as `read_stack` does.
+    """
+    faces, stack = read_stack(run_dirs)
+    vote = results.prediction_table(
+        list(faces["key"]), list(faces["split"]), results.labels_of(faces), soft_vote(stack, how)
+    )
+    return vote.assign(expression=faces["expression"].to_numpy())
 
 
 @dataclass(frozen=True)
