@@ -65,13 +65,13 @@ def _add_sweep(commands) -> None:
     part.add_argument("--recipe", default="paper", help="paper, authors, workshop, demo, tiny, smoke (default paper)")
     part.add_argument("--data", default="", metavar="STORE", help="folder of a prepared store (default: the open set)")
     part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
-    part.add_argument("--seeds", type=_numbers, default=(0,), help="such as 0,1,2 (default 0)")
-    part.add_argument("--weak-seeds", type=_numbers, default=(), help="of the weak members (default: --seeds)")
+    part.add_argument("--seeds", type=whole_numbers, default=(0,), help="such as 0,1,2 (default 0)")
+    part.add_argument("--weak-seeds", type=whole_numbers, default=(), help="of the weak members (default: --seeds)")
     part.add_argument("--set", default="", metavar="SETTINGS", help="over the recipe's: 'name=value name=value'")
     part.add_argument("--emotion-weights", default="", metavar="SOURCE", help="of every emotion branch")
     part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
     part.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default: one for each GPU, or one)")
-    part.add_argument("--gpus", type=_names, default=(), help="such as 0,1,2 (default: all that are visible)")
+    part.add_argument("--gpus", type=names, default=(), help="such as 0,1,2 (default: all that are visible)")
     part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
     part.add_argument("--timeout", type=float, default=0.0, help="end a run after so many seconds (default: never)")
     part.add_argument("--plan", action="store_true", help="run nothing: say what it would run and cost, and how sure")
@@ -105,11 +105,11 @@ def _add_predict(commands) -> None:
     part.set_defaults(run=_predict)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 

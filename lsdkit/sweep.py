@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import lsdkit
-from lsdkit import checkpoints, costs, files, initial, prepare, results
+from lsdkit import checkpoints, costs, estimate, files, initial, prepare, results
 from lsdkit.experiment import member_from_parameters
 from lsdkit.headless import Job, check_parameters, execute_all, notebook_path
 from lsdkit.members import Plan, drawn, members_of  # noqa: F401 (part of this module's face)
@@ -26,6 +26,7 @@ from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import Member
 from lsdkit.sampling import batches, training_rows
 from lsdkit.store import Store
+from lsdkit.tables import write_tables
 from lsdkit.training import PACKAGES, identity_of
 
 NOTEBOOK = "03_train"
@@ -115,7 +116,7 @@ def run_sweep(
 
 
 def plan_sweep(out: Path | str, plan: Plan, *, data: str = "", on: str = "") -> str:
-    """What a sweep would run and cost, as text; nothing is run and no weight file is needed. See `lsdkit.costs`.
+    """What a sweep would run and cost, as text; nothing is run and no weight file is needed. See `lsdkit.estimate`.
 
     `on` is such as "6 x RTX 3090". Finished runs of the same recipe in `out` supply measured times. Without `data`, the
     recipes `paper` and `authors` are planned on the release's number of faces.
@@ -123,7 +124,7 @@ def plan_sweep(out: Path | str, plan: Plan, *, data: str = "", on: str = "") -> 
     tables, parameters = zip(*drawn(plan), strict=True)
     members = [member_from_parameters(**each) for each in parameters]
     runs = results.list_runs(resolve(out))
-    return costs.plan(members, tables, costs.faces_of(members[0].recipe, data), on=on, runs=runs)
+    return estimate.plan(members, tables, estimate.faces_of(members[0].recipe, data), on=on, runs=runs)
 
 
 def finished(folder: Path, member: Member, store: Store) -> bool:
@@ -278,10 +279,6 @@ def _summary(sweep: _Sweep, before: int, failed: dict[str, str]) -> str:
 
 def _tables(out: Path) -> tuple[str, bool]:
     """Tables 2 to 4 from the runs: their text, and whether they could be written."""
-    try:
-        from lsdkit.tables import write_tables
-    except ModuleNotFoundError:
-        return "", True
     try:
         return write_tables(out, out / "tables"), True
     except (ValueError, OSError) as error:

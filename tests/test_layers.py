@@ -7,15 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    {"expressions", "seeds", "files", "paths", "interrupts", "pickles"},
-    {"recipes", "landmarks", "mix", "losses", "metrics", "decode", "weights"},
-    {"results", "store", "crop", "augment", "dan", "backbones", "published"},
-    {"faces", "openset", "ensemble", "checkpoints"},
-    {"prepare", "multitask", "sampling", "comparison"},
+    {"expressions", "seeds", "files", "paths", "interrupts", "findings", "markup", "pickles"},
+    {"recipes", "landmarks", "mix", "losses", "metrics", "decode", "weights", "duplicates", "shapes"},
+    {"results", "store", "crop", "augment", "dan", "backbones", "facestats", "published"},
+    {"faces", "openset", "ensemble", "checkpoints", "copies"},
+    {"prepare", "audit", "multitask", "sampling", "comparison"},
     {"objective", "evaluation", "initial"},
     {"training", "plots", "faceplots"},
-    {"experiment", "widgets", "page"},
-    {"headless", "report", "members", "costs", "predict", "matrix", "claims", "tables"},
+    {"experiment", "widgets", "page", "auditfiles"},
+    {"headless", "report", "members", "costs", "estimate", "predict", "matrix", "claims", "tabletext", "tables"},
     {"demo", "sweep"},
     {"cli"},
 )
