@@ -5,6 +5,7 @@ its file elsewhere; A+B, the backbone's weights from A and DAN's attention heads
 runs. A bare weight file is no source: files with torchvision's key names fit several graphs that take different input.
 """
 
+import difflib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -153,10 +154,11 @@ def from_timm(tag: str) -> Published:
 
     Raises `ValueError` for a tag that timm lacks. A name without a tag stands for timm's default tag of it.
     """
-    if tag not in timm.list_pretrained() and tag not in timm.list_models(pretrained=True):
-        close = ", ".join(timm.list_pretrained(f"{tag.split('.')[0][:8]}*")[:8])
+    tags = timm.list_pretrained()
+    config = timm.get_pretrained_cfg(tag) if tag in tags or ("." not in tag and timm.is_model(tag)) else None
+    if config is None or not config.has_weights:
+        close = ", ".join(difflib.get_close_matches(tag, tags, n=5))
         raise ValueError(f"Expected a model that timm has weights of, but got {tag!r}; close: {close or 'none'}")
-    config = timm.get_pretrained_cfg(tag)
     full = f"{config.architecture}.{config.tag}"
     return Published(
         name=f"timm:{full}",
