@@ -59,11 +59,6 @@ class Cost:
         return self.fixed + self.activations
 
 
-def passes(member: Member) -> int:
-    """Passes through a backbone in a step: one or two over emotion views, one over appearance views."""
-    return _emotion_passes(member) + (member.appearance != NO_APPEARANCE)
-
-
 def cost(member: Member) -> Cost:
     """The cost of a member's step; no weight file is needed and nothing is trained.
 

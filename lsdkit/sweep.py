@@ -24,7 +24,7 @@ from lsdkit.headless import Job, check_parameters, execute_all, notebook_path
 from lsdkit.members import Plan, drawn, members_of  # noqa: F401 (part of this module's face)
 from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import Member
-from lsdkit.sampling import batches, training_rows
+from lsdkit.sampling import training_rows
 from lsdkit.store import Store
 from lsdkit.tables import write_tables
 from lsdkit.training import PACKAGES, identity_of
@@ -38,12 +38,12 @@ class _Sweep:
 
     out: Path
     record: dict  # what sweep.json holds
-    work: dict[str, float]  # name -> how much a run is to do, in faces times passes
+    work: dict[str, float]  # name -> how much a run is to do, in operations
     done: list[str]
     jobs: int
     report: Callable[[str], None]
     start: float = field(default_factory=time.perf_counter)
-    spent: list[tuple[float, float]] = field(default_factory=list)  # (work, seconds) of each run that ended well
+    spent: list[tuple[float, float, float]] = field(default_factory=list)  # of each run that ended well: `_time_left`
     lock: Lock = field(default_factory=Lock)
 
 
@@ -156,10 +156,10 @@ def _places(gpus: Sequence[str], device: str) -> list[str]:
 
 
 def _work(member: Member, store: Store) -> float:
-    """How much a run is to do: faces times passes of a network. Checks, too, that the store has faces for it."""
-    rows, _ = training_rows(member, store)
-    seen = sum(map(len, batches(member, rows, store.labels[rows], 0)))
-    return float(member.epochs * seen * costs.passes(member))
+    """Operations of a run's training. Checks, too, that the store has the faces for it."""
+    training_rows(member, store)
+    *_, seen = costs.steps(member, store.labels[store.rows("train")])
+    return seen * costs.cost(member).training
 
 
 def _job(notebook: Path, folder: Path, parameters: dict) -> Job:
@@ -216,8 +216,9 @@ def _ended(sweep: _Sweep, job: Job, error: str, seconds: float) -> None:
         else:
             session["run"] += 1
             sweep.done.append(job.name)
-            sweep.spent.append((sweep.work[job.name], seconds))
-            what = f"macro F1 {results.read_result(job.copy.parent)['metrics']['val_macro_f1']:.3f}"
+            result = results.read_result(job.copy.parent)
+            sweep.spent.append((sweep.work[job.name], result["seconds"], max(0.0, seconds - result["seconds"])))
+            what = f"macro F1 {result['metrics']['val_macro_f1']:.3f}"
         _write(sweep)
         ended = {*sweep.done, *session["failed"]}
         left = [work for name, work in sweep.work.items() if name not in ended]
@@ -226,23 +227,14 @@ def _ended(sweep: _Sweep, job: Job, error: str, seconds: float) -> None:
         sweep.report(f"{counted:>7}  {job.name:60} {seconds:6.0f} s  {what}{about}")
 
 
-def _time_left(spent: list[tuple[float, float]], left: list[float], jobs: int) -> float:
-    """Seconds that runs of these sizes still take, by those that ended: a line through (work, seconds), or a ratio."""
-    works, seconds = zip(*spent, strict=True)
-    fixed, rate = 0.0, sum(seconds) / sum(works)
-    if len(set(works)) > 1:
-        slope, _ = _line(works, seconds)
-        if slope > 0:
-            rate = slope
-            fixed = max(0.0, (sum(seconds) - slope * sum(works)) / len(works))
-    return sum(fixed + rate * work for work in left) / min(jobs, len(left))
+def _time_left(spent: list[tuple[float, float, float]], left: list[float], jobs: int) -> float:
+    """Seconds that runs of this much work still take, by those that ended: (work, seconds trained, seconds beside it).
 
-
-def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Slope and intercept of the least-squares line."""
-    middle, height = sum(x) / len(x), sum(y) / len(y)
-    slope = sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
-    return slope, height - slope * middle
+    >>> _time_left([(100.0, 50.0, 10.0)], [200.0, 100.0], jobs=2)
+    85.0
+    """
+    works, trained, beside = map(sum, zip(*spent, strict=True))
+    return (trained / works * sum(left) + beside / len(spent) * len(left)) / min(jobs, len(left))
 
 
 def _words(seconds: float) -> str:
