@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from lsdkit.dan import DAN, ROWS, CrossAttentionHead, adapters, from_official, fuse, rows_to_ours
 from lsdkit.seeds import torch_generator
+from tests.weightfiles import dan_state, write_dan
 
 D, INNER = 32, 8
 
@@ -114,54 +115,6 @@ def test_adapters_reach_the_features(channels, features, widths):
 # The whole network
 
 
-def official_state(classes, heads=4):
-    """Random tensors under the names and shapes of an official checkpoint, running statistics far from 0 and 1."""
-    generator = torch_generator(0, "official", classes)
-
-    def norm(name, width):
-        state[f"{name}.weight"] = torch.rand(width, generator=generator) + 0.5
-        state[f"{name}.bias"] = torch.randn(width, generator=generator) * 0.1
-        state[f"{name}.running_mean"] = torch.randn(width, generator=generator) * 0.1
-        state[f"{name}.running_var"] = torch.rand(width, generator=generator) + 0.5
-        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    def layer(name, *shape, bias=True):
-        fan_in = torch.Size(shape[1:]).numel()
-        state[f"{name}.weight"] = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
-        if bias:
-            state[f"{name}.bias"] = torch.randn(shape[0], generator=generator) * 0.1
-
-    state = {}
-    layer("features.0", 64, 3, 7, 7, bias=False)
-    norm("features.1", 64)
-    inputs = 64
-    for stage, outputs in zip(range(4, 8), (64, 128, 256, 512), strict=True):
-        for block in range(2):
-            at = f"features.{stage}.{block}"
-            layer(f"{at}.conv1", outputs, inputs if block == 0 else outputs, 3, 3, bias=False)
-            norm(f"{at}.bn1", outputs)
-            layer(f"{at}.conv2", outputs, outputs, 3, 3, bias=False)
-            norm(f"{at}.bn2", outputs)
-            if block == 0 and stage > 4:
-                layer(f"{at}.downsample.0", outputs, inputs, 1, 1, bias=False)
-                norm(f"{at}.downsample.1", outputs)
-        inputs = outputs
-    for head in range(heads):
-        at = f"cat_head{head}"
-        for name, shape in (
-            *(("sa.conv1x1", (256, 512, 1, 1)), ("sa.conv_3x3", (512, 256, 3, 3))),
-            *(("sa.conv_1x3", (512, 256, 1, 3)), ("sa.conv_3x1", (512, 256, 3, 1))),
-        ):
-            layer(f"{at}.{name}.0", *shape)
-            norm(f"{at}.{name}.1", shape[0])
-        layer(f"{at}.ca.attention.0", 32, 512)
-        norm(f"{at}.ca.attention.1", 32)
-        layer(f"{at}.ca.attention.3", 512, 32)
-    layer("fc", classes, 512)
-    norm("bn", classes)
-    return state
-
-
 def naive_dan(state, x, heads=4):
     """DAN in evaluation mode from the state alone, in float64: sliding windows and einsum, no layer of torch."""
     state = {key: value.double() for key, value in state.items()}
@@ -208,9 +161,7 @@ def naive_dan(state, x, heads=4):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """An official checkpoint with eight classes: the state, and beside it what training left."""
-    path = tmp_path_factory.mktemp("dan") / "affecnet8_epoch5_acc0.6209.pth"
-    torch.save({"iter": 5, "model_state_dict": official_state(8), "optimizer_state_dict": {"state": {}}}, path)
-    return path
+    return write_dan(tmp_path_factory.mktemp("dan") / "affecnet8_epoch5_acc0.6209.pth", 8)
 
 
 def test_parity_with_a_naive_implementation(checkpoint):
@@ -218,7 +169,7 @@ def test_parity_with_a_naive_implementation(checkpoint):
     x = torch.randn(2, 3, 96, 96, generator=torch_generator(0, "x"), dtype=torch.float64)
     with torch.no_grad():
         logits, feature_map, heads = network(x)
-    expected_logits, expected_map, expected_heads = naive_dan(official_state(8), x)
+    expected_logits, expected_map, expected_heads = naive_dan(dan_state(8), x)
     assert logits.shape == (2, 8)
     assert feature_map.shape == (2, 512, 3, 3)
     assert heads.shape == (2, 4, 512)
@@ -235,7 +186,7 @@ def test_parity_with_a_naive_implementation(checkpoint):
 
 
 def test_state_keys_are_the_official_ones(checkpoint):
-    state = official_state(8)
+    state = dan_state(8)
     network = from_official(checkpoint)
     assert {k: v.shape for k, v in network.state_dict().items()} == {k: v.shape for k, v in state.items()}
     assert set(network.report.loaded) == set(state)
@@ -259,7 +210,7 @@ def test_rows_are_the_papers_facts():
     ],
 )
 def test_seven_rows_are_told_apart(tmp_path, file, classes, meant):
-    state = official_state(7)
+    state = dan_state(7)
     torch.save({"model_state_dict": state}, tmp_path / file)
     network = from_official(tmp_path / file, classes)
     ours = ("ANGER", "DISGUST", "FEAR", "HAPPINESS", "SADNESS", "SURPRISE", "NEUTRAL")
@@ -270,7 +221,7 @@ def test_seven_rows_are_told_apart(tmp_path, file, classes, meant):
 
 
 def test_what_the_rows_mean_is_not_guessed(tmp_path, checkpoint):
-    torch.save({"model_state_dict": official_state(7)}, tmp_path / "mine.pth")
+    torch.save({"model_state_dict": dan_state(7)}, tmp_path / "mine.pth")
     with pytest.raises(ValueError, match=r"mine\.pth has 7; say `classes`"):
         from_official(tmp_path / "mine.pth")
     with pytest.raises(ValueError, match="Expected 7 rows for rafdb"):
@@ -280,7 +231,7 @@ def test_what_the_rows_mean_is_not_guessed(tmp_path, checkpoint):
 
 
 def test_half_a_checkpoint_is_refused(tmp_path):
-    state = official_state(8)
+    state = dan_state(8)
     torch.save({k: v for k, v in state.items() if not k.startswith("fc")}, tmp_path / "no_fc.pth")
     with pytest.raises(ValueError, match="official DAN checkpoint"):
         from_official(tmp_path / "no_fc.pth")
