@@ -8,7 +8,7 @@ is *not run*. The intervals are of a paired bootstrap over the faces (subjects w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 
 import numpy as np
@@ -25,6 +25,7 @@ COLUMNS = (
 )
 
 
+@cache
 def paper_scores() -> pd.DataFrame:
     """The numbers printed in Tables 2 to 5: table, mix, appearance, basic_aug, name, split, statistic, percent (text).
 

@@ -50,7 +50,9 @@ def scores_text(numbers: pd.DataFrame) -> pd.DataFrame:
 def claims_text(numbers: pd.DataFrame) -> pd.DataFrame:
     """The claims as text, from `claims.claim_table`."""
     rows = []
-    for _, row in numbers.fillna({"paper": "", "paper_verdict": "", "seeds": ""}).iterrows():
+    words = ["paper", "paper_verdict", "seeds"]
+    numbers = numbers.assign(**numbers[words].astype(object).where(numbers[words].notna(), ""))
+    for _, row in numbers.iterrows():
         rows.append(
             {
                 "Claim": row["claim"],
@@ -175,8 +177,8 @@ def _rule(matrix: Matrix) -> list[str]:
         "is not decided. A statement of several differences holds where all hold, does not where one does not, is not "
         "run where a cell is missing, else not decided. The intervals are paired (the same resampled "
         f"{matrix.unit} for both sides) and not corrected for the number of statements.",
-        "By the paper's numbers: the sign of the difference of the paper's printed validation numbers, which come without "
-        "any interval.",
+        "By the paper's numbers: the sign of the difference of the paper's printed validation numbers, which come "
+        "without any interval.",
     ]
 
 

@@ -62,3 +62,18 @@ def leave_run(root: Path, cell: tuple, seed: int, keys: list[str], labels: np.nd
         },
     )
     return folder
+
+
+def leave_matrix(root: Path, right, strong=(0,), weak=(0,), count: int = 240, cells=None, **changes) -> dict:
+    """Write the 42 cells with these seeds of strong and weak members; returns (cell, seed) -> answers (B,).
+
+    `right`: share of right answers, a function of (cell, seed).
+    """
+    keys, labels = faces(count)
+    found = {}
+    for cell in cells or STRONG + EXTRA + WEAK:
+        for seed in weak if cell[3] else strong:
+            stack = answers(labels, right(cell, seed), len(found))
+            leave_run(root, cell, seed, keys, labels, stack, **changes)
+            found[cell, seed] = stack
+    return found

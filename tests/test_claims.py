@@ -1,0 +1,196 @@
+"""The rule, the verdicts on matrices whose truth is known, and the intervals against slow resampling."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsdkit import metrics, results
+from lsdkit.claims import ENSEMBLES, claim_table, claims, paper_score, together, verdict
+from lsdkit.ensemble import SELECTION_RULES
+from lsdkit.expressions import EXPRESSIONS
+from lsdkit.matrix import RELEASE_VALIDATION, Estimate, Matrix, _seed_weights, difference, mean_of, read_matrix
+from tests.fake_runs import STRONG, WEAK, faces, leave_matrix
+
+SPREAD = np.linspace(-0.01, 0.01, 101)
+
+
+def estimate(value: float, seeds=(0,)) -> Estimate:
+    return Estimate(value, {"faces": value + SPREAD}, dict.fromkeys(seeds, value), (len(seeds), len(seeds)))
+
+
+def test_the_rule_for_one_difference():
+    assert verdict(estimate(0.02)) == "holds"
+    assert verdict(estimate(-0.02)) == "does not"
+    assert verdict(estimate(0.005)) == verdict(estimate(-0.005)) == verdict(estimate(0.0)) == "not decided"
+    assert verdict(None) == "not run"
+    edge = Estimate(0.0, {"faces": np.zeros(9)}, {0: 0.0}, (1, 1))  # two runs of the same answers
+    assert verdict(edge) == "not decided"
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["holds", "holds"], "holds"),
+        (["holds", "does not"], "does not"),
+        (["not decided", "does not", "not run"], "does not"),
+        (["not decided", "not run"], "not run"),
+        (["holds", "not decided"], "not decided"),
+        (["holds"], "holds"),
+    ],
+)
+def test_the_rule_for_several(parts, expected):
+    assert together(parts) == together(parts[::-1]) == expected
+
+
+def test_estimates_are_combined_draw_by_draw():
+    one, two = estimate(0.6, (0, 1)), estimate(0.4, (1, 2))
+    both = mean_of([one, two])
+    assert both.value == pytest.approx(0.5)
+    np.testing.assert_allclose(both.draws["faces"], 0.5 + SPREAD)
+    assert both.per_seed == {1: pytest.approx(0.5)}
+    minus = one - two
+    np.testing.assert_allclose(minus.draws["faces"], 0.2)  # the same resamples: what both share cancels
+    assert minus.interval() == pytest.approx((0.2, 0.2))
+    assert mean_of([one, None]) is None
+    assert difference(None, one) is None
+    assert (one - 0.5).value == pytest.approx(0.1)
+    assert np.isnan(one.interval("subjects")).all()
+    assert np.isnan(estimate(0.1).spread)
+    assert Estimate(0.5, {}, {0: 0.4, 1: 0.6}, (2, 2)).spread == pytest.approx(np.std([0.4, 0.6], ddof=1))
+
+
+@pytest.mark.parametrize("values", [[0.4, 0.7], [0.1, 0.2, 0.6], [0.3, 0.35, 0.5, 0.9, 0.2]])
+def test_seeds_spread_as_the_mean_of_that_many(values):
+    weights = _seed_weights(range(len(values)), 20000)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    means = weights @ np.array(values)
+    assert means.mean() == pytest.approx(np.mean(values), abs=0.01)
+    assert means.std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), rel=0.05)
+    np.testing.assert_array_equal(_seed_weights([4], 3), np.ones((3, 1)))
+
+
+def test_the_paper_on_its_own_numbers(tmp_path):
+    """All that the paper says of its tables holds on the numbers that it prints."""
+    leave_matrix(tmp_path, lambda cell, seed: 0.5, count=24, cells=WEAK[:1])
+    table = claim_table(read_matrix(tmp_path, resamples=20)).set_index("claim")
+    assert table["paper_verdict"].drop("h").eq("holds").all()
+    differences = {"a": 0.25, "b.1": 0.94, "b.2": 0.74, "c.1": 3.17, "c.2": 3.71, "d.4": 0.17, "e.2": 0.76, "f": 0.45}
+    for name, value in differences.items():
+        assert table.loc[name, "paper_difference"] == pytest.approx(value, abs=0.006), name
+    assert table.loc["g.2", "paper_difference"] == pytest.approx(70.57 - 69.91)
+    assert list(ENSEMBLES) == list(SELECTION_RULES)[:5]
+    assert np.isnan(paper_score("table2", "test", mix="mixup"))
+    parts = [name for name in table.index if "." in name]
+    assert (table.loc[[*parts, "a", "f"], "verdict"] == "not run").all()
+    assert table.loc["h", "verdict"] == "not testable"
+
+
+def share(cell: tuple, seed: int) -> float:
+    """Right answers: strong Mix-aug .8, strong Mix-up .7 with and .5 without basic augmentation; weak .5 and .65."""
+    mix, _, basic, bag = cell
+    if bag:
+        return 0.5 if mix == "mixaugment" else 0.65
+    return 0.8 if mix == "mixaugment" else (0.7 if basic else 0.5)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("known")
+    leave_matrix(root, share, count=500, cells=STRONG + WEAK, weak=(0, 1))
+    return root
+
+
+def test_verdicts_where_the_truth_is_known(known):
+    matrix = read_matrix(known, resamples=500)
+    table = claim_table(matrix).set_index("claim")
+    expected = {"a": "holds", "b": "does not", "b.1": "does not", "c": "holds", "c.1": "holds", "c.2": "holds"}
+    expected |= {"d.1": "holds", "f": "does not", "g": "does not", "h": "not testable"}
+    for name, words in expected.items():
+        assert table.loc[name, "verdict"] == words, name
+    assert table.loc["b.1", "ours"] == pytest.approx(
+        100 * (mean_of(matrix.weak("mixaugment")).value - mean_of(matrix.strong("mixaugment")).value)
+    )
+    assert table.loc["b.1", "seeds"] == "1 to 2"
+    assert table.loc["f", "seeds"] == "2"
+    assert (table["unit"].dropna() == "faces").all()
+    assert set(table.index) >= {"a", "b", "c", "d", "e", "f", "g", "h", "d.4", "e.3"}
+    whole = [len(claim.parts) for claim in claims(matrix)]
+    assert whole == [1, 2, 2, 4, 3, 1, 2, 0]
+
+
+def test_the_best_strong_member_is_the_best_of_the_eight(known):
+    matrix = read_matrix(known, resamples=20)
+    strong = matrix.runs[matrix.runs["bag"] == 0]
+    assert matrix.best_strong().value == pytest.approx(strong["val_macro_f1"].max())
+    assert set(matrix.best_strong().per_seed) == {0, 1}  # the strong seed serves both
+    assert matrix.best_strong().seeds == (1, 1)
+
+
+def slow_draws(matrix: Matrix, statistic, resamples: int) -> np.ndarray:
+    """The statistic in each resample of faces and of seeds, each run scored anew on the faces drawn."""
+    tables = {}
+    for run in matrix.runs.itertuples():
+        cell = run.mix, run.appearance, run.basic_aug, run.bag, run.seed
+        tables[cell] = results.read_predictions(run.path)
+    labels = results.labels_of(next(iter(tables.values())))
+    answers = {cell: results.probabilities_of(table).argmax(1) for cell, table in tables.items()}
+    generator, found = np.random.default_rng(5), []
+    for _ in range(resamples):
+        rows = generator.integers(0, len(labels), len(labels))
+        scores = {
+            cell: metrics.f1_from_confusion(_counts(labels[rows], one[rows])).mean() for cell, one in answers.items()
+        }
+        found.append(statistic(scores, generator.integers(0, 2, 2)))
+    return np.array(found)
+
+
+def _counts(labels, predicted):
+    return np.bincount(labels * 6 + predicted, minlength=36).reshape(6, 6)
+
+
+def test_intervals_agree_with_slow_resampling(tmp_path):
+    cells = [cell for cell in WEAK if cell[1] == "dino"]
+    leave_matrix(tmp_path, lambda cell, seed: 0.5 + 0.1 * seed, count=150, cells=cells, weak=(0, 1))
+    matrix = read_matrix(tmp_path)
+    estimates = [mean_of(matrix.bags(mix, "dino")) for mix in ("mixaugment", "mixup")]
+    fast = estimates[0] - estimates[1]
+
+    def statistic(scores, seeds):
+        by_seed = [
+            np.mean(
+                [scores["mixaugment", "dino", True, b, s] - scores["mixup", "dino", True, b, s] for b in range(1, 6)]
+            )
+            for s in (0, 1)
+        ]
+        mean = np.mean(by_seed)
+        return mean + np.sqrt(2) * (np.mean([by_seed[s] for s in seeds]) - mean)
+
+    slow = slow_draws(matrix, statistic, 600)
+    assert fast.draws["faces"].std() == pytest.approx(slow.std(), rel=0.15)
+    assert fast.draws["faces"].mean() == pytest.approx(slow.mean(), abs=0.003)
+    np.testing.assert_allclose(fast.interval(), np.quantile(slow, [0.025, 0.975]), atol=0.012)
+
+
+def test_the_baseline_is_tested_on_the_release_alone(tmp_path):
+    counts = dict(zip(EXPRESSIONS, RELEASE_VALIDATION, strict=True))
+    leave_matrix(tmp_path, share, count=60, cells=STRONG + WEAK, kind="synthetic", counts={"validation": counts})
+    matrix = read_matrix(tmp_path, resamples=50)
+    assert matrix.release
+    table = claim_table(matrix).set_index("claim")
+    assert len([name for name in table.index if name.startswith("h.")]) == 5
+    assert table.loc["h.3", "ours"] == pytest.approx(100 * matrix.ensemble(ENSEMBLES[2]).value - 50)
+    assert table.loc["h.3", "paper_difference"] == pytest.approx(21.82)
+
+
+def test_resamples_are_those_of_the_metric(tmp_path):
+    found = leave_matrix(tmp_path, share, count=100, cells=STRONG[:1])
+    matrix = read_matrix(tmp_path)
+    labels = faces(100)[1]
+    ((_, stack),) = found.items()
+    scores = metrics.bootstrap_f1(labels, stack.argmax(1)).loc["macro_f1"]
+    cell = matrix.cell("mixaugment", "vggface2", True, 0)
+    assert cell.interval() == pytest.approx((scores["low"], scores["high"]))
+    assert isinstance(matrix.runs, pd.DataFrame)
+    assert matrix.ensemble(ENSEMBLES[0]) is None
