@@ -284,3 +284,41 @@ def votes(probabilities: np.ndarray, names: Sequence[str], truth: int) -> Figure
         ax.set_title(name, fontsize=9)
         ax.tick_params(left=False)
     return drawn
+
+
+@styled
+def split_densities(values: Mapping[str, Mapping[str, np.ndarray]], notes: Mapping[str, str] | None = None) -> Figure:
+    """Distributions of measures by split, {axis label: {split: values}}, a panel each; `notes` are their titles."""
+    drawn, axes = new_axes(1, len(values), 2.6 * len(values) + 0.4, 2.6)
+    styles = tuple(zip((MAIN, SECOND, "#009E73", "#E69F00"), ("-", "--", ":", "-."), strict=True))
+    for ax, (name, splits) in zip(axes[0], values.items(), strict=True):
+        everything = np.concatenate(list(splits.values()))
+        low, high = np.quantile(everything, (0.002, 0.998))
+        fewest = min((len(part) for part in splits.values() if len(part)), default=1)
+        edges = np.linspace(low, max(high, low + 1e-6), int(np.clip(np.sqrt(fewest), 8, 30)) + 1)
+        for (split, part), (colour, style) in zip(splits.items(), styles, strict=False):
+            if len(part):
+                share = np.histogram(np.clip(part, low, high), edges)[0] / len(part)
+                ax.stairs(share, edges, color=colour, ls=style, lw=1.6, label=split)
+        ax.set(xlabel=name, yticks=(), ylim=(0, None))
+        ax.set_title((notes or {}).get(name, ""), fontsize=9)
+    axes[0, 0].set_ylabel("share of faces")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper left", ncols=4)
+    return drawn
+
+
+@styled
+def shape_distances(distances: np.ndarray, limit: float) -> Figure:
+    """Histogram of Procrustes distances to the mean shape, counts on a log scale, with the limit for outliers."""
+    known = distances[np.isfinite(distances)]
+    drawn, axes = new_axes(1, 1, 6.4, 2.6)
+    ax, far = axes[0, 0], int((known > limit).sum())
+    ax.hist(known, bins=int(np.clip(np.sqrt(len(known)), 10, 60)), color=MAIN)
+    ax.axvline(limit, color=SECOND, ls="--", lw=1.4)
+    ax.text(limit, 0.97, f" {far:,} beyond {limit:.2f}", transform=ax.get_xaxis_transform(), va="top", fontsize=9)
+    ax.set(xlabel="distance to the mean shape (0 the same, 1 nothing in common)", ylabel="faces, log scale")
+    ax.set(yscale="log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set(xlim=(0, max(1.25 * limit, known.max(initial=0) * 1.05)))
+    return drawn

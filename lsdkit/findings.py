@@ -1,0 +1,220 @@
+"""Sentences from the measurements of an audit: how bad, what was found, what to do; the worst first.
+
+An *error* makes a score wrong (the same face in training and test), a *warning* may mislead, a *note* is to be known.
+The limits are conventions, given here by name; the numbers are in audit.json for those who prefer others.
+"""
+
+from collections.abc import Iterator
+
+SEVERITIES = ("error", "warning", "note")
+UNEVEN, FEW, DOMINANT = 3.0, 20, 0.25  # largest to smallest class; faces of a class; share of one subject in a class
+SMALL, LARGE = 0.2, 0.8  # |SMD|: below the first nothing is said, from the second on it is a warning (Cohen 1988)
+KS_SMALL, KS_LARGE = 0.15, 0.4  # the same for the gap of the cumulative shares
+APART, LOST = 0.15, 0.1  # share by which two splits or classes may differ; share of images that may be left out
+SHORTCUT = 0.06, 0.14  # share of a measure's variance that lies between classes: medium and large (Cohen 1988)
+SCENE = 60  # bits: below it the nearest pairs of the photographs tried were the same person in the same scene
+
+Found = Iterator[tuple[str, str, str, str]]  # severity, check, what was found, what to do
+
+
+def ranked(report: dict) -> list[dict]:
+    """Findings of an audit's report, worst first: dictionaries of severity, check, found and advice."""
+    checks = (_damage, _copies, _subjects, _classes, _left_out, _images, _drift, _landmarks)
+    found = [item for check in checks for item in check(report)]
+    found.sort(key=lambda item: SEVERITIES.index(item[0]))  # stable: in the order of the checks within a severity
+    return [dict(zip(("severity", "check", "found", "advice"), item, strict=True)) for item in found]
+
+
+def told(report: dict) -> str:
+    """The findings as lines of text, with a first line that counts them."""
+    store, found = report["store"], report["findings"]
+    counts = [sum(item["severity"] == name for item in found) for name in SEVERITIES]
+    heads = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in zip(counts, SEVERITIES, strict=True))
+    lines = [f"{store['name']}: {store['faces']:,} faces ({store['kind']}), {store['size']} px. {heads}"]
+    lines += [f"{item['severity']:<7} {item['check']}: {item['found']} {item['advice']}".rstrip() for item in found]
+    return "\n".join(lines)
+
+
+def _damage(report: dict) -> Found:
+    if report["damage"]:
+        yield "error", "files", f"{report['damage']}.", ""
+
+
+def _copies(report: dict) -> Found:
+    copies, names = report["copies"], {"exact": "identical", "near": "nearly identical", "mirrored": "mirrored"}
+    if not copies["complete"]:
+        yield "warning", "copies", "There are more near pairs than were kept: the counts are lower bounds.", ""
+    for kind, name in names.items():
+        for where, count in copies["pairs"][kind].items():
+            example = next(
+                (p for p in copies["named"] if p["kind"] == kind and _splits(p) == set(where.split("-"))), None
+            )
+            such = f", such as {example['first']} and {example['second']}" if example else ""
+            if "-" in where:
+                worst = "error" if kind == "exact" and where.startswith("train-") else "warning"
+                first, second = where.split("-")
+                text = f"{count:,} {name} {_n('pair', count)} of a {first} and a {second} face{such}."
+                yield (
+                    worst,
+                    "copies",
+                    text,
+                    f"Look at copies.png; take the copies out of {first}, or scores are too high.",
+                )
+            else:
+                text = f"{count:,} {name} {_n('pair', count)} within {where}{such}."
+                yield "note", "copies", text, "A repeated face weighs more than one."
+    for kind, count in copies["pairs_of_two_expressions"].items():
+        if count:
+            worst = "error" if kind == "exact" else "warning"
+            text = f"{count:,} {names[kind]} {_n('pair', count)} with two different expressions."
+            yield worst, "labels", text, "At most one of the two labels is right: mend them, or leave both out."
+    for split, part in copies["nearest_in_train"].items():
+        least, median = part["bits_least_median"]
+        if copies["threshold"] < least < SCENE and report["store"]["kind"] == "photographs":
+            pair = part["named"][0]
+            text = f"The nearest faces of {split} and train are {least} of 256 bits apart (median {median:g})"
+            text += f": {pair['row']} and {pair['nearest']}."
+            yield (
+                "warning",
+                "copies",
+                text,
+                "May be one scene photographed twice: look at nearest.png, split by subject.",
+            )
+
+
+def _splits(pair: dict) -> set[str]:
+    return {pair[side].split("/")[0] for side in ("first", "second")}
+
+
+def _subjects(report: dict) -> Found:
+    subjects = report["subjects"]
+    if subjects["known_share"] == 0:
+        yield "note", "subjects", "No subjects are named.", "Whether a person is in two splits cannot be checked."
+        return
+    if subjects["known_share"] < 1:
+        yield "note", "subjects", f"{1 - subjects['known_share']:.0%} of the faces name no subject.", ""
+    for pair in subjects["shared"]:
+        text = (
+            f"{pair['subjects']} {_n('subject', pair['subjects'])} of {pair['second']} "
+            f"({pair['faces_in_second']:,} faces) {'is' if pair['subjects'] == 1 else 'are'} in {pair['first']} too."
+        )
+        worst = "error" if (pair["first"], pair["second"]) == ("train", "test") else "warning"
+        advice = f"Scores on {pair['second']} say little of people who were never seen: split by subject."
+        yield worst, "subjects", text, advice
+    for name, top in subjects["largest_of_class"].items():
+        if top["share"] > DOMINANT:
+            text = f"{top['subject']} has {top['share']:.0%} of the training faces of {name} ({top['faces']:,})."
+            yield "warning", "subjects", text, "The class may be learned as that person: add people, or weigh subjects."
+
+
+def _classes(report: dict) -> Found:
+    for split, part in report["classes"].items():
+        if part["absent"]:
+            worst = "error" if split == "train" else "warning"
+            advice = "It cannot be learned." if split == "train" else "Macro F1 counts it as 0."
+            yield worst, "classes", f"{split} has no face of {', '.join(part['absent'])}.", advice
+        if part["fewest"] < FEW:
+            text = f"{split} has only {part['fewest']} {_n('face', part['fewest'])} of {part['smallest']}."
+            advice = "Too few to learn from." if split == "train" else "Its F1 jumps with each face: give an interval."
+            yield "warning", "classes", text, advice
+        if split == "train" and part["ratio"] >= UNEVEN:
+            text = f"{part['largest']} has {part['ratio']:.1f} times as many training faces as {part['smallest']}."
+            advice = "Score by macro F1; class weights or balanced sampling may help."
+            yield ("warning" if part["ratio"] >= 10 else "note"), "classes", text, advice
+    if "validation" not in report["classes"]:
+        yield "warning", "classes", "There is no labelled validation split.", "An epoch cannot be chosen by its score."
+
+
+def _left_out(report: dict) -> Found:
+    lost = report["left_out"]
+    for reason, count in lost["reasons"].items():
+        share = count / (lost["images"] + report["store"]["faces"])
+        text = f"{count:,} {_n('image', count)} left out as {reason} ({share:.1%} of all)."
+        yield ("warning" if share > LOST else "note"), "left out", text, "They are named in left_out.csv."
+    parts = {name: part for name, part in lost["no_face_by_class"].items() if part["of"] >= FEW}
+    if parts:
+        low, high = (pick(parts, key=lambda name: parts[name]["share"]) for pick in (min, max))
+        if parts[high]["share"] - parts[low]["share"] > APART:
+            text = f"No face was found in {parts[high]['share']:.0%} of {high} but {parts[low]['share']:.0%} of {low}."
+            yield "warning", "left out", text, "What is lost is not random: a score on the rest flatters that class."
+
+
+def _images(report: dict) -> Found:
+    images = report["images"]
+    for kind, what in (("grey", "grey"), ("flat", "of nearly one colour"), ("tiny", "enlarged from a smaller image")):
+        part = images[kind]
+        if not part["faces"]:
+            continue
+        by_split = ", ".join(f"{share:.0%} of {split}" for split, share in part["share_by_split"].items() if share)
+        text = f"{_faces(part['faces'])} {'is' if part['faces'] == 1 else 'are'} {what} ({by_split})."
+        advice = {
+            "grey": "Augment with grey pictures, or train on grey ones, where training and use differ.",
+            "flat": "They show no face: look at those named in audit.json.",
+            "tiny": "They are blurred: do not compare fine detail.",
+        }[kind]
+        yield ("warning" if kind == "flat" or _range(part["share_by_split"]) > APART else "note"), kind, text, advice
+        if _range(part["share_by_class"]) > APART:
+            shares = part["share_by_class"]
+            low, high = (pick(shares, key=shares.get) for pick in (min, max))
+            text = f"{shares[high]:.0%} of {high} but {shares[low]:.0%} of {low} are {what}."
+            yield "warning", kind, text, "A network can tell classes by that: even it out."
+    if images["source_sizes_known"] < report["store"]["faces"]:
+        missing = report["store"]["faces"] - images["source_sizes_known"]
+        text = f"The source images of {missing:,} faces are not there: their sizes are not checked."
+        yield "note", "tiny", text, ""
+
+
+def _drift(report: dict) -> Found:
+    for part in report["drift"]:
+        smd, ks = abs(part["smd"]), part["ks"]
+        beyond = smd > part["smd_chance"] or ks > part["ks_chance"]
+        if beyond and (smd >= SMALL or ks >= KS_SMALL):
+            text = (
+                f"{part['measure'].replace('_', ' ')} is {part['mean_first']:.1f} in {part['first']} and "
+                f"{part['mean_second']:.1f} in {part['second']} (standardised difference {part['smd']:+.2f}, "
+                f"largest gap of the cumulative shares {ks:.2f})."
+            )
+            advice = "Scores on the two are not of one kind."
+            if part["first"] == "train":
+                advice = f"Augment train until it covers {part['second']}, or expect a lower score there."
+            yield ("warning" if smd >= LARGE or ks >= KS_LARGE else "note"), "drift", text.capitalize(), advice
+
+    for measure, share in report["class_share_of_variance"].items():
+        if share >= SHORTCUT[0]:
+            text = f"{share:.0%} of the variance of {measure.replace('_', ' ')} in train lies between the classes."
+            advice = "A network can tell classes by that: even it out, or augment it away."
+            yield ("warning" if share >= SHORTCUT[1] else "note"), "drift", text, advice
+
+
+def _landmarks(report: dict) -> Found:
+    part, faces = report["landmarks"], report["store"]["faces"]
+    if part["missing"]:
+        text = f"{part['missing']:,} faces ({part['missing'] / faces:.0%}) have no landmarks."
+        yield (
+            ("note" if part["missing"] < faces else "warning"),
+            "landmarks",
+            text,
+            "The landmark loss leaves them out.",
+        )
+    if count := part["implausible"]["faces"]:
+        text = f"The landmarks of {_faces(count)} do not lie where a face's can, such as "
+        text += f"{part['implausible']['named'][0]}."
+        advice = "Look at landmarks.png: were they made for another crop or axis?"
+        yield ("error" if count > faces / 20 else "warning"), "landmarks", text, advice
+    shape = part["shape_distance"]
+    if count := shape["outliers"]:
+        text = f"The landmarks of {_faces(count)} lie farther than {shape['limit']:.2f} from the mean shape"
+        text += f", such as {shape['farthest'][0]['key']}." if shape["farthest"] else "."
+        yield "warning", "landmarks", text, "Look at landmarks.png: strong poses are fine, wrong points are not."
+
+
+def _range(shares: dict[str, float]) -> float:
+    return max(shares.values()) - min(shares.values()) if shares else 0.0
+
+
+def _faces(count: int) -> str:
+    return f"{count:,} {_n('face', count)}"
+
+
+def _n(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
