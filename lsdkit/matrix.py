@@ -113,9 +113,9 @@ class Matrix:
         """The cells of Table 2 of one mix: two appearance backbones, with and without basic augmentation."""
         return [self.cell(mix, name, basic, 0) for name in ensemble.STRONG_APPEARANCES for basic in basics]
 
-    def weak(self, mix: str) -> list[Estimate | None]:
-        """The cells of Table 3 of one mix, each the mean of its five bags."""
-        return [mean_of(self.bags(mix, name)) for name in ensemble.WEAK_APPEARANCES]
+    def weak(self, mix: str, names: Sequence[str] = ensemble.WEAK_APPEARANCES) -> list[Estimate | None]:
+        """The cells of Table 3 of one mix and these appearance backbones, each the mean of its five bags."""
+        return [mean_of(self.bags(mix, name)) for name in names]
 
     def ensemble(self, name: str) -> Estimate | None:
         """An ensemble of Table 4 over the seeds for which all its members were run; None where there is none."""
@@ -229,7 +229,7 @@ def _check_alike(folder: Path, runs: pd.DataFrame, found: list[dict]) -> None:
     differing = []
     for name, found_values in sorted(values.items(), key=lambda item: item[0] != "recipe"):
         if len(found_values) > 1:
-            texts = [f"{value} ({len(names)} runs such as {names[0]})" for value, names in found_values.items()]
+            texts = [f"{value} ({len(names)} of the runs, such as {names[0]})" for value, names in found_values.items()]
             differing.append(f"{name}: {' / '.join(texts)}")
     if differing:
         raise ValueError(

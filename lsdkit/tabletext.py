@@ -21,6 +21,7 @@ HEADINGS = {
     "team": "Team",
 }
 WORDS = (*HEADINGS.values(), "Claim", "Statement", "Paper's numbers", "Appearance weights", "Verdict")  # to the left
+FEW_SUBJECTS = 30  # below, a bootstrap over subjects is called rough
 PAPERS_OWN = ("paper", "authors")  # recipes of the paper's networks
 
 
@@ -143,10 +144,12 @@ def _faces(matrix: Matrix) -> str:
 
 def _intervals(matrix: Matrix) -> str:
     over = "faces, and beside it over whole subjects" if "subjects" in matrix.units else "faces"
+    few = matrix.units.get("subjects", FEW_SUBJECTS) < FEW_SUBJECTS
     return (
         f"Intervals: 95%, percentile bootstrap over {over}, {RESAMPLES:,} resamples, the same for every cell; where a "
         "cell has several seeds they are resampled too. Of a cell with one seed the interval holds nothing of the "
         "seed. SD over seeds has n - 1 in its divisor."
+        + (" So few subjects make the intervals over them rough, and rather too narrow." if few else "")
     )
 
 

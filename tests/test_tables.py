@@ -224,8 +224,8 @@ def test_what_was_not_run_says_so(tmp_path):
     ("changes", "words"),
     [
         ({"RECIPE": "demo"}, "recipe: demo .* smoke"),
-        ({"EPOCHS": 7}, r"epochs: 2 \(2 runs such as .*\) / 7"),
-        ({"SETTINGS": "label_smoothing=0.1"}, r"label_smoothing: 0.0 .* / 0.1 \(1 runs such as smoke"),
+        ({"EPOCHS": 7}, r"epochs: 2 \(2 of the runs, such as .*\) / 7"),
+        ({"SETTINGS": "label_smoothing=0.1"}, r"label_smoothing: 0.0 .* / 0.1 \(1 of the runs, such as smoke"),
         ({"kind": "photographs"}, "kind of faces: rendered .* photographs"),
         ({"weights": {"emotion": {"source": "vggface2_ft"}}}, "emotion weights: random .* vggface2_ft"),
         ({"weights": {"appearance": {"source": "vggface2_ft"}}}, "weights of vggface2: random .* vggface2_ft"),
