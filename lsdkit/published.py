@@ -16,7 +16,7 @@ import timm
 import torch
 
 from lsdkit import files
-from lsdkit.paths import project_root, resolve
+from lsdkit.paths import resolve
 from lsdkit.weights import dag_name, read_tensors
 
 RANDOM = ("", "random")
@@ -187,7 +187,7 @@ def backbone_for(name: str, source: str) -> str:
 def folder() -> Path:
     """Where weight files are looked for: the variable `LSDKIT_WEIGHTS`, else `weights/` in the project root."""
     given = os.environ.get("LSDKIT_WEIGHTS", "")
-    return Path(given).expanduser() if given else project_root() / "weights"
+    return resolve(given or "weights")
 
 
 def locate(source: str | Source) -> Path:
