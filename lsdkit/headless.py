@@ -141,7 +141,7 @@ def execute_all(
     ends the notebooks under way, which save their work. Raises `ValueError`, before any is run, where a job names a
     parameter that its notebook does not have.
     """
-    for job in jobs:
+    for job in {(job.notebook, *sorted(job.parameters)): job for job in jobs}.values():
         check_parameters(job.notebook, job.parameters)
     failed: dict[str, str] = {}
     places, stop = SimpleQueue(), threading.Event()
