@@ -12,6 +12,14 @@ from lsdkit.recipes import NO_APPEARANCE, Member, check_choice, recipe_named, wi
 
 DEVICES = ("auto", "cpu", "cuda")
 RUNS = "runs"  # where runs go by default, below the project root
+IMBALANCE = {  # what notebook 04 compares: a name for each way to weigh rare classes, and its settings
+    "as it is": "",
+    "class weights 1 - n/N": "class_weights=one_minus_share",
+    "class weights N/(K n)": "class_weights=balanced",
+    "balanced sampling": "sampling=balanced",
+    "label smoothing 0.1": "label_smoothing=0.1",
+}
+IMBALANCE_SHORT = "steps_per_epoch=60 learning_rate=0.002"  # keeps those five trainings short
 KINDS = {
     "rendered": "rendered faces: drawn by this kit, no photographs and no real people",
     "photographs": "photographs",
@@ -145,6 +153,23 @@ def ensure_runs(
     if len(list(place.glob("*/result.json"))) < 2:
         train_members([(place / member.name, member) for member in members], data_dir=data_dir, device=device)
     return place
+
+
+def imbalance_runs(store, folder: str | Path = "", *, recipe: str = "smoke", device: str = "auto") -> dict[str, Path]:
+    """Runs on a store that differ in how they treat rare classes alone: {name in `IMBALANCE`: its folder}.
+
+    `folder` "" is runs/imbalance/ and a name made of the store's checksum. Those that are missing are trained first,
+    short ones (`IMBALANCE_SHORT`).
+    """
+    place = (
+        resolve(folder) if str(folder) else resolve(RUNS) / "imbalance" / store.manifest["checksums"]["images.npy"][:8]
+    )
+    runs = {}
+    for name, settings in IMBALANCE.items():
+        member = member_from_parameters(recipe, DEVICE=device, SETTINGS=f"{IMBALANCE_SHORT} {settings}")
+        runs[name] = (place / member.name, member)
+    train_members([*runs.values()], data_dir=store.path, device=device)
+    return {name: run_dir for name, (run_dir, _) in runs.items()}
 
 
 def store_of(result: dict, data_dir: str | Path = ""):

@@ -173,7 +173,7 @@ WORKSHOP = replace(
     aug_strength=0.2,
 )
 DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
-TINY = replace(DEMO, name="tiny", epochs=3)
+TINY = replace(DEMO, name="tiny", epochs=3, learning_rate=2e-3)
 SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2)
 RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE)}
 
