@@ -266,7 +266,8 @@ def _present(published: Published) -> Path | None:
 
 def _fetched(published: Published) -> Path:
     place = folder() / published.file
-    hint = f"get {published.file} from {published.origin} and put it to {place}, or write {published.name}@PATH"
+    there = "model.safetensors" if published.format == "timm" else published.file
+    hint = f"get {there} from {published.origin} and put it to {place}, or write {published.name}@PATH"
     if not published.url and published.format != "timm":
         raise FileNotFoundError(f"Expected the weights {published.name} at {place}, but there is no such file; {hint}")
     try:
