@@ -80,8 +80,8 @@ def latex(
 def document(names: Sequence[str]) -> str:
     """A LaTeX document that shows the tables in these files, one a page."""
     inputs = [rf"\input{{{name}}}\clearpage" for name in names]
-    head = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs}"]
-    head += [r"\usepackage[a4paper,landscape,margin=15mm]{geometry}", r"\begin{document}"]
+    head = [r"\documentclass{article}", r"\usepackage{booktabs}"]
+    head += [r"\usepackage[a4paper,landscape,margin=15mm]{geometry}", r"\pagestyle{empty}", r"\begin{document}"]
     return "\n".join([*head, *inputs, r"\end{document}", ""])
 
 

@@ -81,10 +81,10 @@ def tables(matrix: Matrix) -> list[Table]:
     """Tables 2 to 5 over the runs of a matrix."""
     on = f"on the {matrix.split} faces"
     made = (
-        ("table2", f"Table 2. Macro F1 (%) of strong members {on}", table2),
-        ("table3", f"Table 3. Macro F1 (%) of weak members {on}", table3),
-        ("table4", f"Table 4. Macro F1 (%) of the five ensembles {on}", table4),
-        ("table5", "Table 5. Macro F1 (%) of the challenge's teams on the test faces", table5),
+        ("table2", f"The paper's Table 2: macro F1 (%) of strong members {on}", table2),
+        ("table3", f"The paper's Table 3: macro F1 (%) of weak members {on}", table3),
+        ("table4", f"The paper's Table 4: macro F1 (%) of the five ensembles {on}", table4),
+        ("table5", "The paper's Table 5: macro F1 (%) of the challenge's teams on the test faces", table5),
     )
     common = common_notes(matrix)
     return [Table(name, caption, numbers(matrix), notes(matrix, name), common) for name, caption, numbers in made]
