@@ -24,17 +24,18 @@ def write_audit(path: str | Path, out: str | Path, **options: object) -> str:
     if out.resolve().is_relative_to(store.path.resolve()):
         raise ValueError(f"Expected `out` outside the store {store.path}, which stays as it is, but got {out}")
     found = audit(store, **options)
-    write_files(store, found, out)
+    write_files(found, figures(store, found), out)
     return f"{told(found.report)}\nwritten: {out}"
 
 
-def write_files(store: Store, found: Audit, out: Path) -> None:
-    """Write a finished audit into the folder `out`; audit.json comes last."""
-    for name, figure in figures(store, found).items():
+def write_files(found: Audit, drawn: dict[str, plots.Figure], out: Path) -> None:
+    """Write a finished audit and its figures into the folder `out`; audit.json comes last."""
+    for name, figure in drawn.items():
         files.write_bytes(out / f"{name}.png", plots.png(figure))
+    keys = found.faces["key"].tolist()
+    pairs = found.pairs.assign(**{side: [keys[row] for row in found.pairs[side]] for side in ("first", "second")})
+    files.write_text(out / "audit_pairs.csv", pairs.to_csv(index=False, lineterminator="\n"))
     files.write_text(out / "audit_faces.csv", found.faces.round(4).to_csv(index=False, lineterminator="\n"))
-    keys = found.pairs.assign(**{side: [store.keys[row] for row in found.pairs[side]] for side in ("first", "second")})
-    files.write_text(out / "audit_pairs.csv", keys.to_csv(index=False, lineterminator="\n"))
     files.write_json(out / "audit.json", found.report)
 
 

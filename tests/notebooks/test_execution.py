@@ -44,7 +44,16 @@ def test_01_writes_statistics(tiny_store, tmp_path):
     }
     assert found["subjects"] == 3
     assert found["majority_macro_f1"] == pytest.approx(2 / 7 / 6)
-    assert pictures(tmp_path) == {"classes.png", "subjects.png", "sheet.png", "shapes.png"}
+    audited = {"drift.png", "nearest.png", "landmark_distances.png", "landmarks.png"}
+    assert pictures(tmp_path) == {"classes.png", "subjects.png", "sheet.png", "shapes.png"} | audited
+    report = json.loads((tmp_path / "audit.json").read_text())
+    assert report["store"]["faces"] == len(tiny_store)
+    severities = [item["severity"] for item in report["findings"]]
+    assert found["findings"] == {name: severities.count(name) for name in ("error", "warning", "note")}
+    # Two subjects of test are in train: named first, since a test score then says little of unseen people.
+    assert report["findings"][0]["severity"] == "error"
+    assert "2 subjects of test (12 faces) are in train too." in [item["found"] for item in report["findings"]]
+    assert report["landmarks"]["missing"] == 1
     executed = (tmp_path / "01.ipynb").read_text()
     assert "application/vnd.jupyter.widget-view+json" in executed
     assert "lsdkit-static" in executed
