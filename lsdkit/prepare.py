@@ -50,9 +50,9 @@ def prepare_open(
 
     drawn = {"fraction": fraction, "validation": validation, "test": test, "pixels": pixels, "seed": seed}
     settings = {"reader": "open", "version": VERSION, "format": openset.release.FORMAT, **drawn}
-    with _turn(out):
-        if finished := _finished(out, settings):
-            return finished
+    with turn(out):
+        if kept := finished(out, settings):
+            return kept
         release = out.with_name(f"{out.name}-release")
         openset.render_release(release, **drawn, jobs=jobs, progress=progress)
         listing = read_release(release)
@@ -194,9 +194,9 @@ def _prepare(
     if any((folder / RENDERED_MARK).is_file() for folder in (root, *root.parents)):
         kind = "rendered"  # whatever was asked for: a part of the open set is no photograph
     source = Path(source).resolve()
-    with _turn(out):
-        _refuse_another_source(out, settings["reader"], source)
-        return _finished(out, settings) or write_store(
+    with turn(out):
+        refuse_another_source(out, settings["reader"], source)
+        return finished(out, settings) or write_store(
             out,
             listing.table,
             given,
@@ -252,7 +252,7 @@ def _digest(listing: Listing, landmarks: dict) -> str:
     return digest.hexdigest()
 
 
-def _refuse_another_source(out: Path, reader: str, source: Path) -> None:
+def refuse_another_source(out: Path, reader: str, source: Path) -> None:
     """Raise `ValueError` where `out` holds the store of another source: it would be lost."""
     if not (out / "manifest.json").is_file():
         return
@@ -264,7 +264,7 @@ def _refuse_another_source(out: Path, reader: str, source: Path) -> None:
         )
 
 
-def _finished(out: Path, settings: dict) -> Store | None:
+def finished(out: Path, settings: dict) -> Store | None:
     """The store in `out` where it was made with these settings and its checksums hold; None has it made again."""
     if not (out / "manifest.json").is_file() or files.read_json(out / "manifest.json").get("settings") != settings:
         return None
@@ -278,7 +278,7 @@ def _finished(out: Path, settings: dict) -> Store | None:
 
 
 @contextmanager
-def _turn(out: Path) -> Iterator[None]:
+def turn(out: Path) -> Iterator[None]:
     """Hold the lock of an output folder; the system frees it when a process dies."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):

@@ -165,27 +165,48 @@ def write_store(
             first = "; ".join(f"{row['path']}: {row['reason']} ({row['detail']})" for row in dropped[:3])
             raise ValueError(f"Expected faces in {source}, but none of {len(table)} images could be used: {first}")
         faces = pd.DataFrame(rows, columns=[*COLUMNS, "landmarks"])
-        _shorten(partial / "images.npy", len(rows))
-        np.save(partial / "landmarks.npy", np.stack(points).astype(np.float32))
-        faces.to_csv(partial / "faces.csv", index=False, lineterminator="\n")
         lost = pd.DataFrame(dropped, columns=["path", "reason", "detail"])
-        lost.to_csv(partial / "left_out.csv", index=False, lineterminator="\n")
-        manifest = {
-            "format": FORMAT,
-            "kind": kind,
-            "size": side,
-            "counts": _counts(faces),
-            "checksums": {name: files.sha256(partial / name) for name in CHECKED},
-            "source": source,
-            "settings": settings,
-            "left_out": {str(reason): int(n) for reason, n in lost["reason"].value_counts().items()},
-            "notes": notes,
-        }
-        files.write_json(partial / "manifest.json", manifest)
-        _replace(partial, out)
+        described = {"kind": kind, "size": side, "source": source, "settings": settings, "notes": notes}
+        finish(partial, out, faces, np.stack(points), lost, **described)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Store.open(out)
+
+
+def finish(
+    partial: Path,
+    out: Path,
+    faces: pd.DataFrame,
+    landmarks: np.ndarray,
+    lost: pd.DataFrame,
+    *,
+    kind: str,
+    size: int,
+    source: str,
+    settings: dict,
+    notes: dict,
+) -> None:
+    """Make a store of a folder that holds images.npy alone, cut to the rows of `faces`, and put it in place of `out`.
+
+    `faces`: the columns of faces.csv; `landmarks`: (N, 68, 2) in its order; `lost`: path, reason, detail.
+    """
+    _shorten(partial / "images.npy", len(faces))
+    np.save(partial / "landmarks.npy", landmarks.astype(np.float32))
+    faces.to_csv(partial / "faces.csv", index=False, lineterminator="\n")
+    lost.to_csv(partial / "left_out.csv", index=False, lineterminator="\n")
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "size": size,
+        "counts": _counts(faces),
+        "checksums": {name: files.sha256(partial / name) for name in CHECKED},
+        "source": source,
+        "settings": settings,
+        "left_out": {str(reason): int(n) for reason, n in lost["reason"].value_counts().items()},
+        "notes": notes,
+    }
+    files.write_json(partial / "manifest.json", manifest)
+    _replace(partial, out)
 
 
 def _check(out: Path, table: pd.DataFrame, kind: str) -> None:
@@ -203,6 +224,11 @@ def _check(out: Path, table: pd.DataFrame, kind: str) -> None:
     repeated = table["key"][table["key"].duplicated()].tolist()
     if repeated:
         raise ValueError(f"Expected each key once, but got {repeated[0]!r} and {len(repeated) - 1} more twice")
+    check_free(out)
+
+
+def check_free(out: Path) -> None:
+    """Raise `ValueError` where a folder holds anything but a store."""
     if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(
             f"Expected {out} to be new, empty or an earlier store, but it holds other things; choose another --out"
