@@ -76,7 +76,12 @@ def figures(store: Store, found: Audit) -> dict[str, plots.Figure]:
         if len(table):
             table = table.head(SHOWN)
             rows, bits = table[sides].to_numpy(np.int64).ravel(), np.repeat(table["bits"].to_numpy(), 2)
-            names = [f"{_short(store, row)}\n{bit} bits" for row, bit in zip(rows, bits, strict=True)]
+            kinds = np.repeat(table["kind"].to_numpy(), 2) if "kind" in table else [""] * len(rows)
+            texts = [
+                f"{kind} {bit} bits".strip() if bit or kind != "exact" else kind
+                for kind, bit in zip(kinds, bits, strict=True)
+            ]
+            names = [f"{_short(store, row)}\n{text}" for row, text in zip(rows, texts, strict=True)]
             drawn[name] = faceplots.face_sheet(store.images[rows], names, columns=8, size=1.35)
     return drawn
 
@@ -87,7 +92,8 @@ def _landmark_sheet(store: Store, found: Audit, distance: np.ndarray) -> plots.F
     order = np.lexsort((-np.nan_to_num(distance, nan=-1.0), ~strange))
     rows = [row for row in order[:SHOWN] if np.isfinite(distance[row])]
     names = [f"{_short(store, row)}\n{distance[row]:.2f}{' implausible' if strange[row] else ''}" for row in rows]
-    return faceplots.face_sheet(store.images[rows], names, store.landmarks[rows], size=1.6)
+    inside = np.clip(store.landmarks[rows], -1.04, 1.04)  # or they would lie on the neighbour's face
+    return faceplots.face_sheet(store.images[rows], names, inside, size=1.6)
 
 
 def _short(store: Store, row: int) -> str:

@@ -9,7 +9,7 @@ from lsdkit import duplicates
 from lsdkit.store import SPLITS, Store
 
 METHOD = "sign of the 256 lowest DCT frequencies of the grey picture, compared in 16 bands"
-NAMED = 20  # pairs that are named in a report
+NAMED = 5  # pairs of each kind and two splits that are named in a report
 MOST_EDGES = 2_000_000  # pairs of near fingerprints kept: beyond it a report says that it is not complete
 MOST_PAIRS = 5_000  # pairs of faces listed
 QUERIES = 256  # faces of a split whose nearest training face is looked up
@@ -52,7 +52,7 @@ def find_copies(
         "groups": int((faces_of_group > 1).sum()),
         "faces_in_groups": int(faces_of_group[faces_of_group > 1].sum()),
         "faces_with_copy_in_train": _reached(split, code, (near, turned)),
-        "named": _named(store, pairs.head(NAMED), "first", "second"),
+        "named": _named(store, _some_of_each(pairs, split), "first", "second"),
         "nearest_in_train": _summary(store, nearest),
     }
     return report, pairs, nearest
@@ -93,6 +93,12 @@ def _pairs(split: np.ndarray, same: np.ndarray, code: np.ndarray, edges: dict[st
     within = split[pairs["first"].to_numpy(np.int64)] == split[pairs["second"].to_numpy(np.int64)]
     pairs = pairs.assign(within=within).sort_values(["within", "bits", "first", "second"], kind="stable")
     return pairs.drop_duplicates(["first", "second"]).drop(columns="within").head(MOST_PAIRS).reset_index(drop=True)
+
+
+def _some_of_each(pairs: pd.DataFrame, split: np.ndarray) -> pd.DataFrame:
+    """The first pairs of each kind and each two splits, in the order of `pairs`."""
+    kinds = [pairs["kind"], *(split[pairs[side].to_numpy(np.int64)] for side in ("first", "second"))]
+    return pairs.groupby(kinds).head(NAMED)
 
 
 def _by_split(table: np.ndarray) -> dict[str, int]:
@@ -146,12 +152,17 @@ def _summary(store: Store, nearest: pd.DataFrame) -> dict[str, dict]:
         name: {
             "looked_up": len(part),
             "bits_least_median": [int(part["bits"].min()), float(part["bits"].median())],
-            "named": _named(store, part.head(5), "row", "nearest"),
+            "named": _named(store, part.head(NAMED), "row", "nearest"),
         }
         for name, part in nearest.groupby(split)
     }
 
 
 def _named(store: Store, rows: pd.DataFrame, first: str, second: str) -> list[dict]:
-    names = rows.assign(**{side: [store.keys[row] for row in rows[side]] for side in (first, second)})
-    return names.to_dict("records")
+    """Pairs with keys for row numbers, and where they lie: "train" or "train-test"."""
+    split, found = store.faces["split"].to_numpy(), []
+    for pair in rows.to_dict("records"):
+        both = {split[pair[first]], split[pair[second]]}
+        where = "-".join(name for name in SPLITS if name in both)
+        found.append({**pair, first: store.keys[pair[first]], second: store.keys[pair[second]], "where": where})
+    return found

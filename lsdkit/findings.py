@@ -46,9 +46,7 @@ def _copies(report: dict) -> Found:
         yield "warning", "copies", "There are more near pairs than were kept: the counts are lower bounds.", ""
     for kind, name in names.items():
         for where, count in copies["pairs"][kind].items():
-            example = next(
-                (p for p in copies["named"] if p["kind"] == kind and _splits(p) == set(where.split("-"))), None
-            )
+            example = next((pair for pair in copies["named"] if (pair["kind"], pair["where"]) == (kind, where)), None)
             such = f", such as {example['first']} and {example['second']}" if example else ""
             if "-" in where:
                 worst = "error" if kind == "exact" and where.startswith("train-") else "warning"
@@ -82,10 +80,6 @@ def _copies(report: dict) -> Found:
             )
 
 
-def _splits(pair: dict) -> set[str]:
-    return {pair[side].split("/")[0] for side in ("first", "second")}
-
-
 def _subjects(report: dict) -> Found:
     subjects = report["subjects"]
     if subjects["known_share"] == 0:
@@ -96,7 +90,7 @@ def _subjects(report: dict) -> Found:
     for pair in subjects["shared"]:
         text = (
             f"{pair['subjects']} {_n('subject', pair['subjects'])} of {pair['second']} "
-            f"({pair['faces_in_second']:,} faces) {'is' if pair['subjects'] == 1 else 'are'} in {pair['first']} too."
+            f"({_faces(pair['faces_in_second'])}) {'is' if pair['subjects'] == 1 else 'are'} in {pair['first']} too."
         )
         worst = "error" if (pair["first"], pair["second"]) == ("train", "test") else "warning"
         advice = f"Scores on {pair['second']} say little of people who were never seen: split by subject."
@@ -145,7 +139,9 @@ def _images(report: dict) -> Found:
         part = images[kind]
         if not part["faces"]:
             continue
-        by_split = ", ".join(f"{share:.0%} of {split}" for split, share in part["share_by_split"].items() if share)
+        by_split = ", ".join(
+            f"{_percent(share)} of {split}" for split, share in part["share_by_split"].items() if share
+        )
         text = f"{_faces(part['faces'])} {'is' if part['faces'] == 1 else 'are'} {what} ({by_split})."
         advice = {
             "grey": "Augment with grey pictures, or train on grey ones, where training and use differ.",
@@ -160,36 +156,41 @@ def _images(report: dict) -> Found:
             yield "warning", kind, text, "A network can tell classes by that: even it out."
     if images["source_sizes_known"] < report["store"]["faces"]:
         missing = report["store"]["faces"] - images["source_sizes_known"]
-        text = f"The source images of {missing:,} faces are not there: their sizes are not checked."
+        text = f"The source images of {_faces(missing)} are not there: their sizes are not checked."
         yield "note", "tiny", text, ""
 
 
 def _drift(report: dict) -> Found:
+    pairs: dict[tuple[str, str], list[dict]] = {}
     for part in report["drift"]:
-        smd, ks = abs(part["smd"]), part["ks"]
-        beyond = smd > part["smd_chance"] or ks > part["ks_chance"]
-        if beyond and (smd >= SMALL or ks >= KS_SMALL):
-            text = (
-                f"{part['measure'].replace('_', ' ')} is {part['mean_first']:.1f} in {part['first']} and "
-                f"{part['mean_second']:.1f} in {part['second']} (standardised difference {part['smd']:+.2f}, "
-                f"largest gap of the cumulative shares {ks:.2f})."
-            )
-            advice = "Scores on the two are not of one kind."
-            if part["first"] == "train":
-                advice = f"Augment train until it covers {part['second']}, or expect a lower score there."
-            yield ("warning" if smd >= LARGE or ks >= KS_LARGE else "note"), "drift", text.capitalize(), advice
-
-    for measure, share in report["class_share_of_variance"].items():
-        if share >= SHORTCUT[0]:
-            text = f"{share:.0%} of the variance of {measure.replace('_', ' ')} in train lies between the classes."
-            advice = "A network can tell classes by that: even it out, or augment it away."
-            yield ("warning" if share >= SHORTCUT[1] else "note"), "drift", text, advice
+        size = abs(part["smd"])
+        beyond = size > part["smd_chance"] or part["ks"] > part["ks_chance"]
+        if beyond and (size >= SMALL or part["ks"] >= KS_SMALL):
+            pairs.setdefault((part["first"], part["second"]), []).append(part)
+    for (first, second), parts in pairs.items():
+        parts.sort(key=lambda part: -abs(part["smd"]))
+        each = [
+            f"{_plain(part['measure'])} ({part['mean_first']:.1f}, {part['mean_second']:.1f}; "
+            f"{part['smd']:+.2f} SD, gap {part['ks']:.2f})"
+            for part in parts
+        ]
+        advice = "Scores on the two are not of one kind."
+        if first == "train":
+            advice = f"Augment train until it covers {second}, or expect a lower score there."
+        large = any(abs(part["smd"]) >= LARGE or part["ks"] >= KS_LARGE for part in parts)
+        yield "warning" if large else "note", "drift", f"{first} and {second} differ in {', '.join(each)}.", advice
+    shares = {name: share for name, share in report["class_share_of_variance"].items() if share >= SHORTCUT[0]}
+    if shares:
+        each = ", ".join(f"{share:.0%} of {_plain(name)}" for name, share in shares.items())
+        text = f"Of the variance among training faces this much lies between the classes: {each}."
+        advice = "A network can tell classes by that: even it out, or augment it away."
+        yield "warning" if max(shares.values()) >= SHORTCUT[1] else "note", "drift", text, advice
 
 
 def _landmarks(report: dict) -> Found:
     part, faces = report["landmarks"], report["store"]["faces"]
     if part["missing"]:
-        text = f"{part['missing']:,} faces ({part['missing'] / faces:.0%}) have no landmarks."
+        text = f"No landmarks for {_faces(part['missing'])} of {faces:,}."
         yield (
             ("note" if part["missing"] < faces else "warning"),
             "landmarks",
@@ -212,8 +213,16 @@ def _range(shares: dict[str, float]) -> float:
     return max(shares.values()) - min(shares.values()) if shares else 0.0
 
 
+def _plain(measure: str) -> str:
+    return measure.replace("_", " ")
+
+
 def _faces(count: int) -> str:
     return f"{count:,} {_n('face', count)}"
+
+
+def _percent(share: float) -> str:
+    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _n(word: str, count: int) -> str:
