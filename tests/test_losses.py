@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from lsdkit import losses
 from lsdkit.mix import mix
@@ -55,6 +56,46 @@ def test_class_weights_divide_each_term_by_its_own_sum():
 
     reference = 0.3 * term(labels) + 0.7 * term(labels[partner])
     assert_same(losses.mixed_cross_entropy(logits, labels, labels[partner], 0.3, weights), reference, logits)
+
+
+def naive_smoothed(logits, labels, smoothing, weights=None):
+    """Mean over the batch of -sum_k y_k log p_k, where y keeps 1 - s of the label and spreads s over all K classes.
+
+    Class weights multiply each class's term, and the mean is over the weights of the labels, as in torch.
+    """
+    total, share = 0, 0
+    for i in range(B):
+        for k in range(K):
+            target = smoothing / K + (1 - smoothing if k == labels[i] else 0)
+            weight = 1 if weights is None else weights[k]
+            total = total - weight * target * naive_log_probability(logits, i, k)
+        share = share + (1 if weights is None else weights[labels[i]])
+    return total / share
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_mixed_cross_entropy_with_smoothed_labels(smoothing, weighted):
+    logits, labels, partner = rand(B, K), torch.tensor([0, 1, 2, 2, 5]), torch.tensor([4, 3, 1, 0, 2])
+    weights = torch.tensor([0.9, 0.5, 0.2, 0.7, 0.4, 0.8], dtype=torch.float64) if weighted else None
+    loss = losses.mixed_cross_entropy(logits, labels, labels[partner], 0.3, weights, smoothing)
+    own, other = (naive_smoothed(logits, y, smoothing, weights) for y in (labels, labels[partner]))
+    assert_same(loss, 0.3 * own + 0.7 * other, logits)
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_a_mixture_of_one_face_is_that_face(lam):
+    logits, labels, partner = rand(B, K), torch.tensor([0, 1, 2, 2, 5]), torch.tensor([4, 3, 1, 0, 2])
+    loss = losses.mixed_cross_entropy(logits, labels, labels[partner], lam)
+    assert_same(loss, naive_smoothed(logits, labels if lam else labels[partner], 0.0), logits)
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    labels = [0] * 7 + [1] * 2 + [3] * 11 + [4] + [5] * 3
+    found = losses.class_weights(torch.bincount(torch.tensor(labels), minlength=K), "balanced")
+    expected = compute_class_weight("balanced", classes=torch.unique(torch.tensor(labels)).numpy(), y=labels)
+    assert found[2] == 0
+    torch.testing.assert_close(found[[0, 1, 3, 4, 5]].double(), torch.tensor(expected), rtol=1e-6, atol=0)
 
 
 def test_class_weights_are_one_minus_the_share():
