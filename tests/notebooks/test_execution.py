@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lsdkit import headless, results
+from lsdkit.experiment import IMBALANCE
 from lsdkit.expressions import EXPRESSIONS
 
 pytestmark = pytest.mark.notebooks
@@ -110,14 +111,22 @@ def test_a_misspelt_parameter_is_refused(tmp_path):
 
 def test_04_reads_a_run(trained):
     folder = trained / "strong"
-    assert run("04_per_class_f1", folder / "04.ipynb", RUN_DIR=str(folder)) == ""
+    five = folder / "imbalance"
+    assert run("04_per_class_f1", folder / "04.ipynb", RUN_DIR=str(folder), IMBALANCE_DIR=str(five)) == ""
     found = json.loads((folder / "per_class_f1.json").read_text())
     assert list(found["scores"]) == ["macro_f1", *EXPRESSIONS]
     assert all(0 <= row["low"] <= row["high"] <= 1 for row in found["scores"].values())
     assert found["scores"]["macro_f1"]["value"] == pytest.approx(results.read_result(folder)["metrics"]["val_macro_f1"])
     assert np.sum(found["confusion"]) == found["faces"] == 24
     assert len(found["hardest"]) == 12
-    assert pictures(folder) >= {"per_class_f1.png", "confusion.png", "hardest_faces.png"}
+    assert pictures(folder) >= {"per_class_f1.png", "confusion.png", "hardest_faces.png", "imbalance.png"}
+    runs = results.list_runs(five)
+    assert set(found["imbalance"]) == set(IMBALANCE)
+    recipes = [results.read_result(path)["member"]["recipe"] for path in runs["path"]]
+    assert {recipe["class_weights"] for recipe in recipes} == {"none", "one_minus_share", "balanced"}
+    assert {recipe["sampling"] for recipe in recipes} == {"shuffled", "balanced"}
+    macro = sorted(row["macro F1"] for row in found["imbalance"].values())
+    assert macro == pytest.approx(sorted(runs["val_macro_f1"]))
 
 
 def test_05_compares(trained):
@@ -136,5 +145,14 @@ def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path
     options = {"DATA_DIR": str(tiny_store.path), "DEVICE": "cpu"}
     assert run("05_ensemble_comparison", tmp_path / "05.ipynb", RUN_DIR=str(tmp_path / "runs"), **options) == ""
     assert len(results.list_runs(tmp_path / "runs")) == 4
-    assert run("04_per_class_f1", tmp_path / "04.ipynb", RUN_DIR=str(tmp_path / "one"), **options) == ""
+    assert (
+        run(
+            "04_per_class_f1",
+            tmp_path / "04.ipynb",
+            RUN_DIR=str(tmp_path / "one"),
+            IMBALANCE_DIR=str(tmp_path / "5"),
+            **options,
+        )
+        == ""
+    )
     assert results.read_result(tmp_path / "one")["member"]["recipe"]["name"] == "smoke"
