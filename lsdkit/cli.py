@@ -8,6 +8,9 @@ from pathlib import Path
 from lsdkit import __version__
 from lsdkit.paths import resolve
 
+SHARED = "size landmarks iscrop_false crop jobs"  # options of every source of images
+DRAWN = "split validation seed kind"  # and of those without splits of their own
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for a wrong argument or source, told in one line on stderr."""
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument(
             "--kind", default="photographs", help="photographs, synthetic or rendered (default %(default)s)"
         )
+    _add_join(sources)
     demo = commands.add_parser("demo", help="all five notebooks on the open set, then one page of results")
     demo.add_argument("--out", default="runs/demo", help="folder of the runs (default %(default)s)")
     demo.set_defaults(run=_demo)
@@ -51,10 +55,42 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("runs", metavar="RUNS", help="folder of runs")
     report.add_argument("--out", default="", help="the page (default RUNS/report.html)")
     report.set_defaults(run=_report)
+    weights = commands.add_parser("weights", help="the published weights: what they are, and where their files go")
+    weights.set_defaults(run=_weights)
+    audit = commands.add_parser("audit", help="what is wrong with a store of faces, measured and ranked")
+    audit.add_argument("store", metavar="STORE", help="folder of a prepared store, which stays as it is")
+    audit.add_argument("--out", default="", help="folder of the report (default runs/audit-STORE)")
+    audit.set_defaults(run=_audit)
+    _add_pretrain(commands)
     _add_sweep(commands)
     _add_tables(commands)
     _add_predict(commands)
     return parser
+
+
+def _add_join(sources) -> None:
+    part = sources.add_parser("join", help="several stores as one")
+    part.add_argument("stores", metavar="STORE", nargs="+", help="folder of a prepared store")
+    part.add_argument("--out", required=True, help="the joined store")
+    part.add_argument("--kind", default="", help="photographs, synthetic or rendered (default: what all are)")
+    part.set_defaults(run=_prepare_join)
+
+
+def _add_pretrain(commands) -> None:
+    part = commands.add_parser("pretrain", help="train the emotion branch alone on other faces, to start from it")
+    part.add_argument("stores", metavar="STORE", nargs="+", help="folder of a prepared store")
+    part.add_argument("--out", default="runs/pretrain", help="folder of the runs (default %(default)s)")
+    part.add_argument("--order", default="sequential", help="sequential or joined (default %(default)s)")
+    part.add_argument("--classes", type=int, default=8, help="6, 7 (neutral) or 8 (contempt) (default %(default)s)")
+    part.add_argument("--recipe", default="paper", help="default %(default)s")
+    part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
+    part.add_argument("--weights", default="", metavar="SOURCE", help="where it starts (default: as the recipe says)")
+    part.add_argument("--mix", default="mixaugment", help="mixup or mixaugment (default %(default)s)")
+    part.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
+    part.add_argument("--kind", default="", help="of the joined store, where the stores differ")
+    part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
+    part.set_defaults(run=_pretrain)
 
 
 def _add_sweep(commands) -> None:
@@ -67,7 +103,7 @@ def _add_sweep(commands) -> None:
     part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
     part.add_argument("--seeds", type=whole_numbers, default=(0,), help="such as 0,1,2 (default 0)")
     part.add_argument("--weak-seeds", type=whole_numbers, default=(), help="of the weak members (default: --seeds)")
-    part.add_argument("--set", default="", metavar="SETTINGS", help="over the recipe's: 'name=value name=value'")
+    part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
     part.add_argument("--emotion-weights", default="", metavar="SOURCE", help="of every emotion branch")
     part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
     part.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default: one for each GPU, or one)")
@@ -147,13 +183,8 @@ def _add_images(sources, name: str, metavar: str, text: str, run) -> argparse.Ar
     return part
 
 
-def _shared(arguments: argparse.Namespace) -> dict:
-    names = ("size", "landmarks", "iscrop_false", "crop", "jobs")
-    return {name: getattr(arguments, name) for name in names}
-
-
-def _drawn(arguments: argparse.Namespace) -> dict:
-    return {name: getattr(arguments, name) for name in ("split", "validation", "seed", "kind")}
+def _options(arguments: argparse.Namespace, names: str) -> dict:
+    return {name: getattr(arguments, name) for name in names.split()}
 
 
 def _out(arguments: argparse.Namespace, name: str) -> Path:
@@ -163,15 +194,14 @@ def _out(arguments: argparse.Namespace, name: str) -> Path:
 def _prepare_open(arguments: argparse.Namespace) -> str:
     from lsdkit import prepare
 
-    names = ("fraction", "validation", "test", "seed", "jobs")
-    options = {name: getattr(arguments, name) for name in names}
+    options = _options(arguments, "fraction validation test seed jobs")
     return prepare.summary(prepare.prepare_open(resolve(arguments.out), pixels=arguments.size, **options))
 
 
 def _prepare_release(arguments: argparse.Namespace) -> str:
     from lsdkit import prepare
 
-    store = prepare.prepare_release(arguments.source, _out(arguments, "release"), **_shared(arguments))
+    store = prepare.prepare_release(arguments.source, _out(arguments, "release"), **_options(arguments, SHARED))
     return prepare.summary(store)
 
 
@@ -179,14 +209,41 @@ def _prepare_folder(arguments: argparse.Namespace) -> str:
     from lsdkit import prepare
 
     out = _out(arguments, arguments.source.resolve().name)
-    return prepare.summary(prepare.prepare_folder(arguments.source, out, **_drawn(arguments), **_shared(arguments)))
+    return prepare.summary(prepare.prepare_folder(arguments.source, out, **_options(arguments, f"{DRAWN} {SHARED}")))
 
 
 def _prepare_csv(arguments: argparse.Namespace) -> str:
     from lsdkit import prepare
 
     out = _out(arguments, arguments.source.stem)
-    return prepare.summary(prepare.prepare_csv(arguments.source, out, **_drawn(arguments), **_shared(arguments)))
+    return prepare.summary(prepare.prepare_csv(arguments.source, out, **_options(arguments, f"{DRAWN} {SHARED}")))
+
+
+def _prepare_join(arguments: argparse.Namespace) -> str:
+    from lsdkit import prepare
+    from lsdkit.join import join_stores
+
+    return prepare.summary(join_stores(arguments.stores, arguments.out, kind=arguments.kind))
+
+
+def _weights(arguments: argparse.Namespace) -> str:
+    from lsdkit.published import listing
+
+    return listing()
+
+
+def _audit(arguments: argparse.Namespace) -> str:
+    from lsdkit.auditfiles import write_audit
+
+    store = resolve(arguments.store)
+    return write_audit(store, resolve(arguments.out or f"runs/audit-{store.name}"))
+
+
+def _pretrain(arguments: argparse.Namespace) -> str:
+    from lsdkit.pretrain import pretrain
+
+    options = _options(arguments, "order classes recipe settings weights mix seed epochs kind device")
+    return str(pretrain(arguments.stores, arguments.out, **options))
 
 
 def _demo(arguments: argparse.Namespace) -> str:
@@ -205,13 +262,11 @@ def _report(arguments: argparse.Namespace) -> str:
 def _sweep(arguments: argparse.Namespace) -> str:
     from lsdkit import sweep
 
-    settings = {name: getattr(arguments, name) for name in ("members", "recipe", "seeds", "weak_seeds", "epochs")}
-    plan = sweep.Plan(**settings, settings=arguments.set, emotion_weights=arguments.emotion_weights)
+    plan = sweep.Plan(**_options(arguments, "members recipe seeds weak_seeds settings emotion_weights epochs"))
     out = arguments.out or f"runs/sweep-{arguments.recipe}"
     if arguments.plan:
         return sweep.plan_sweep(out, plan, data=arguments.data, on=arguments.on)
-    options = {name: getattr(arguments, name) for name in ("data", "jobs", "gpus", "device", "timeout")}
-    return sweep.run_sweep(out, plan, **options)
+    return sweep.run_sweep(out, plan, **_options(arguments, "data jobs gpus device timeout"))
 
 
 def _tables(arguments: argparse.Namespace) -> str:
@@ -228,8 +283,7 @@ def _predict(arguments: argparse.Namespace) -> str:
         return predict.check(arguments.check, arguments.list)
     if not arguments.runs or not arguments.out:
         raise ValueError("Expected RUNS and --out FILE, or --check FILE --list FILE; see `lsdkit predict --help`")
-    names = ("ensemble", "seed", "allow_incomplete", "data")
-    options = {name: getattr(arguments, name) for name in names}
+    options = _options(arguments, "ensemble seed allow_incomplete data")
     if arguments.submission:
         written = {"listed": arguments.list, "missing": arguments.missing}
         return predict.write_submission(_runs(arguments), arguments.out, **written, **options)
@@ -237,7 +291,7 @@ def _predict(arguments: argparse.Namespace) -> str:
 
 
 def _runs(arguments: argparse.Namespace) -> Path:
-    runs = Path(arguments.runs) if Path(arguments.runs).is_dir() else resolve(arguments.runs)
+    runs = Path(arguments.runs).resolve() if Path(arguments.runs).is_dir() else resolve(arguments.runs)
     if not runs.is_dir():
         raise FileNotFoundError(f"Expected a folder of runs, but {runs} is not one")
     return runs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lsdkit
 from lsdkit import __version__
 from lsdkit.cli import main
 from lsdkit.store import Store
@@ -54,6 +55,15 @@ def test_prepare_csv_and_out(project):
         (["prepare", "folder", "faces", "--landmarks", "mediapipe"], "dlib, deca:DIR or table:FILE"),
         (["prepare", "folder", "faces", "--kind", "real"], "photographs"),
         (["report", "nowhere"], "nowhere"),
+        (["tables", "nowhere"], "nowhere"),
+        (["predict", "nowhere", "--out", "x.csv"], "nowhere"),
+        (["predict"], "--check FILE --list FILE"),
+        (["audit", "nowhere"], "nowhere"),
+        (["pretrain", "nowhere", "--recipe", "smoke"], "nowhere"),
+        (["prepare", "join", "one", "two", "--out", "both"], "one"),
+        (["sweep", "--members", "table1", "--plan"], "'table1'"),
+        (["sweep", "--recipe", "smoke", "--set", "alfa=1"], "alfa=1"),
+        (["sweep", "--recipe", "smoke", "--plan", "--on", "P100"], "RTX 3090"),
     ],
 )
 def test_errors_are_one_line_and_code_2(project, capsys, arguments, message):
@@ -75,6 +85,9 @@ def test_usage_errors_and_help(capsys):
         ["--help"],
         ["prepare", "--help"],
         ["prepare", "open", "--help"],
+        ["sweep", "--help"],
+        ["predict", "--help"],
+        ["pretrain", "--help"],
         ["prepare", "folder", "--help"],
     ):
         assert main(arguments) == 0
@@ -104,6 +117,59 @@ def test_open_demo_and_report_reach_their_modules(project, monkeypatch, capsys):
     assert calls[1][1] == (project / "runs" / "demo",)
     assert [path.name for path in calls[2][1]] == ["runs", "report.html"]
     assert capsys.readouterr().out.split() == ["open", "demo", "report"]
+
+
+def test_the_experiments_commands_reach_their_modules(project, monkeypatch, capsys):
+    calls = []
+
+    def stub(name):
+        return lambda *positional, **named: calls.append((name, positional, named)) or name
+
+    def module(name, **functions):
+        monkeypatch.setitem(sys.modules, f"lsdkit.{name}", types.SimpleNamespace(**functions))
+        monkeypatch.setattr(lsdkit, name, sys.modules[f"lsdkit.{name}"], raising=False)
+
+    module("sweep", run_sweep=stub("sweep"), plan_sweep=stub("plan"), Plan=dict)
+    module("tables", write_tables=stub("tables"))
+    module("published", listing=stub("weights"))
+    module("pretrain", pretrain=stub("pretrain"))
+    module("join", join_stores=stub("join"))
+    module("auditfiles", write_audit=stub("audit"))
+    module("predict", **{name: stub(name) for name in ("check", "write_submission", "write_probabilities")})
+    monkeypatch.setattr("lsdkit.prepare.summary", str)
+    (project / "runs").mkdir()
+    for command in (
+        "sweep --members table3 --recipe tiny --data d --weak-seeds 0,1,2 --jobs 2 --gpus 0,1 --set alpha=0.2",
+        "sweep --plan",
+        "tables runs --split test",
+        "weights",
+        "pretrain one two --order joined --classes 7 --set alpha=0.2",
+        "prepare join one two --out both",
+        "audit data/open",
+        "predict --check file --list list",
+        "predict runs --out s.csv --submission --list list --missing fear --ensemble all",
+        "predict runs --out p.csv --split validation --seed 1",
+    ):
+        assert main(command.split()) == 0
+    sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
+    sweep |= {"emotion_weights": "", "epochs": 0}
+    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
+    assert calls[0] == ("sweep", ("runs/sweep-tiny", sweep), running)
+    assert calls[1][0] == "plan"
+    assert calls[1][2] == {"data": "", "on": "6 x RTX 3090"}
+    assert calls[2][1:] == ((project / "runs", project / "runs" / "tables"), {"split": "test"})
+    assert calls[4][1] == (["one", "two"], "runs/pretrain")
+    assert calls[4][2].items() >= {"order": "joined", "classes": 7, "settings": "alpha=0.2"}.items()
+    assert calls[5] == ("join", (["one", "two"], "both"), {"kind": ""})
+    assert calls[6][1] == (project / "data" / "open", project / "runs" / "audit-open")
+    chosen = {"ensemble": "all", "seed": None, "allow_incomplete": False, "data": ""}
+    assert calls[7:9] == [
+        ("check", ("file", "list"), {}),
+        ("write_submission", (project / "runs", "s.csv"), {"listed": "list", "missing": "fear"} | chosen),
+    ]
+    assert calls[9][2] == chosen | {"split": "validation", "ensemble": "", "seed": 1}
+    printed = capsys.readouterr().out.split()
+    assert printed == [name for name, *_ in calls]
 
 
 def test_help_needs_no_torch():
