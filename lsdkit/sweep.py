@@ -75,6 +75,8 @@ def run_sweep(
         members[member.name], given[member.name] = member, {**parameters, "DATA_DIR": str(data), "DEVICE": device}
     notebook = notebook_path(NOTEBOOK)
     check_parameters(notebook, {"RUN_DIR": "", **{name: "" for p in given.values() for name in p}})
+    if jobs < 0 or timeout < 0:
+        raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
     places = _places(gpus, device)
     recipe = next(iter(members.values())).recipe
     for appearance in dict.fromkeys(member.appearance for member in members.values()):

@@ -176,6 +176,7 @@ def test_mistakes_end_it_before_anything_runs(fake, monkeypatch):
         (Plan(recipe="smoke", emotion_weights="nowhere.pth"), {}, "nowhere"),
         (Plan(recipe="smoke"), {"device": "tpu"}, "but got 'tpu'"),
         (Plan(recipe="smoke"), {"gpus": ("7",)}, "--gpus"),
+        (Plan(recipe="smoke"), {"jobs": -1}, "--jobs"),
     ]
     monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 0)
     for plan, options, message in cases:
