@@ -162,6 +162,7 @@ def test_an_observation_is_repeatable(of_paper, tiny_store, dino, tmp_path):
     assert [name for name in of_paper if not torch.equal(again[name], of_paper[name])] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EFFECTS)
 def test_one_setting_changes_what_it_should_and_nothing_else(name, of_paper, tiny_store, dino, tmp_path):
     switched = small(PAPER, **{name: DIFFERENCES[name][1]})

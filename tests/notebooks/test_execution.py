@@ -156,3 +156,23 @@ def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path
         == ""
     )
     assert results.read_result(tmp_path / "one")["member"]["recipe"]["name"] == "smoke"
+
+
+def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
+    store = str(tiny_store.path)
+    options = {"DATA_DIR": store, "STORES": store, "RUN_DIR": str(tmp_path), "RECIPE": "smoke", "DEVICE": "cpu"}
+    assert run("06_pretraining", tmp_path / "06.ipynb", EPOCHS=1, **options) == ""
+    found = json.loads((tmp_path / "pretraining.json").read_text())
+    assert found["stores"] == {"store": "rendered"}
+    assert found["classes"] == 6
+    for name, source in (("without", "random"), ("with", "run")):
+        for bag in (1, 2):
+            result = results.read_result(tmp_path / name / f"bag{bag}")
+            assert result["weights"]["emotion"]["kind"] == source
+            assert result["member"]["bag"] == bag
+            assert found["scores"][name][bag - 1] == pytest.approx(result["metrics"]["val_macro_f1"])
+    report = result["weights"]["emotion"]
+    assert (report["rows"], report["missing"], report["unexpected"]) == ("6 of the run's 6, for 6", 0, 0)
+    pretrained = results.read_result(tmp_path / "pretrained" / "1-store")
+    assert pretrained["member"]["appearance"] == "none"
+    assert pictures(tmp_path) == {"pretraining.png"}
