@@ -77,7 +77,7 @@ def run_dir(store, weights):
         "APPEARANCE": "vggface2",
         "EMOTION_WEIGHTS": f"vggface2_ft@{weights}",
         "APPEARANCE_WEIGHTS": f"vggface2_ft@{weights}",
-        "SETTINGS": "batch_size=4 steps_per_epoch=2",
+        "SETTINGS": "batch_size=8 steps_per_epoch=3",
         "EPOCHS": 1,
         "DEVICE": "cpu",
     }
