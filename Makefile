@@ -47,6 +47,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/mixaugment_step.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/duplicates.py
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -15,7 +15,8 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from lsdkit.duplicates import GREY, THRESHOLD, distance, fingerprints, mirror, near_pairs
 from lsdkit.facestats import measured
-from lsdkit.store import Store
+from lsdkit.prepare import open_or_render
+from lsdkit.recipes import DEMO
 
 
 def jpeg(image, quality):
@@ -48,9 +49,11 @@ COPIES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", nargs="?", default="data/open")
+    parser.add_argument(
+        "store", nargs="?", default="", help="folder of a store (default: the open set, rendered if missing)"
+    )
     arguments = parser.parse_args()
-    store = Store.open(arguments.store)
+    store = open_or_render(arguments.store, DEMO)
     _, prints, _ = measured(store.images, progress=False)
     rows = np.linspace(0, len(store) - 1, 400).astype(int)
     print(f"{store.path.name}: {len(store)} faces. Bits of 256 that a copy changes")
