@@ -49,9 +49,7 @@ COPIES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "store", nargs="?", default="", help="folder of a store (default: the open set, rendered if missing)"
-    )
+    parser.add_argument("store", nargs="?", default="", help="folder of a store (default: the open set)")
     arguments = parser.parse_args()
     store = open_or_render(arguments.store, DEMO)
     _, prints, _ = measured(store.images, progress=False)
