@@ -18,6 +18,7 @@ from lsdkit.recipes import BAGS
 from lsdkit.seeds import numpy_generator
 
 RESAMPLES = 2000
+CANDIDATES = 8  # the cells of Table 2, of which one is the best strong member
 RELEASE_VALIDATION = (804, 252, 523, 1714, 774, 603)  # faces of each expression in the LSD release's validation set
 
 
@@ -34,12 +35,6 @@ class Estimate:
     def spread(self) -> float:
         """Standard deviation over the seeds (n - 1 in the divisor); NaN where there is one."""
         return float(np.std(list(self.per_seed.values()), ddof=1)) if len(self.per_seed) > 1 else float("nan")
-
-    @property
-    def seeds_text(self) -> str:
-        """The number of seeds in words: "3", or "1 to 3" where its cells differ."""
-        fewest, most = self.seeds
-        return str(most) if fewest == most else f"{fewest} to {most}"
 
     def interval(self, unit: str = "faces") -> tuple[float, float]:
         """The 95% percentile interval; NaN where this unit was not resampled."""
@@ -61,6 +56,12 @@ def mean_of(parts: Sequence[Estimate | None]) -> Estimate | None:
 def difference(first: Estimate | None, second: Estimate | None) -> Estimate | None:
     """`first` minus `second`; None where one is missing."""
     return None if first is None or second is None else first - second
+
+
+def seeds_text(parts: Sequence[Estimate]) -> str:
+    """The number of seeds in words: "3", or "1 to 3" where cells differ."""
+    fewest, most = min(part.seeds[0] for part in parts), max(part.seeds[1] for part in parts)
+    return str(most) if fewest == most else f"{fewest} to {most}"
 
 
 def _combined(parts: Sequence[Estimate], factors: Sequence[float]) -> Estimate:
@@ -122,16 +123,18 @@ class Matrix:
         return self._estimate({seed: place for (rule, seed), place in self.columns.items() if rule == name})
 
     def best_strong(self) -> Estimate | None:
-        """The strong member (of Table 2's cells) of the best validation macro F1, chosen anew for each seed."""
+        """The strong member (of Table 2's cells) of the best validation macro F1, chosen anew for each seed.
+
+        Over the seeds for which all eight were run; None where there is none.
+        """
         places = {}
         order = {run: place for place, run in enumerate(self.runs["run"])}
         for seed, runs in comparison.by_seed(self.runs).items():
             strong = runs[(runs["bag"] == 0) & runs["appearance"].isin(ensemble.STRONG_APPEARANCES)]
-            if len(strong):
+            if len(strong) == CANDIDATES:
                 best = strong.sort_values(["val_macro_f1", "run"], ascending=[False, True])["run"].iloc[0]
                 places[seed] = order[best]
-        complete = all(part is not None for mix in ensemble.MIX_WORDS for part in self.strong(mix))
-        return self._estimate(places) if complete else None
+        return self._estimate(places)
 
     def _estimate(self, places: dict[int, int]) -> Estimate | None:
         if not places:

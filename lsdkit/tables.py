@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lsdkit import files, markup
 from lsdkit.claims import ENSEMBLES, claim_table, paper_score, paper_scores
 from lsdkit.ensemble import STRONG_APPEARANCES, WEAK_APPEARANCES
-from lsdkit.matrix import Estimate, Matrix, mean_of, read_matrix, weights_of
+from lsdkit.matrix import Estimate, Matrix, mean_of, read_matrix, seeds_text, weights_of
 from lsdkit.recipes import check_choice
 from lsdkit.tabletext import WORDS, claims_text, common_notes, notes, scores_text
 
@@ -171,10 +172,11 @@ def _numbers(paper: float, ours: Estimate | None, status: str, weights: str) -> 
     row = {"paper": paper, "status": status if ours is None else "", "weights": weights}
     if ours is not None:
         (low, high), (low_subjects, high_subjects) = ours.interval("faces"), ours.interval("subjects")
-        found = {"ours": ours.value, "sd": ours.spread, "low": low, "high": high}
-        found |= {"low_subjects": low_subjects, "high_subjects": high_subjects}
+        ends = {"low": low, "high": high, "low_subjects": low_subjects, "high_subjects": high_subjects}
+        ends = {name: np.clip(value, 0, 1) for name, value in ends.items()}  # stretched draws can leave a score's range
+        found = {"ours": ours.value, "sd": ours.spread, **ends}
         row |= {name: 100 * value for name, value in found.items()}
-        row |= {"difference": row["ours"] - paper, "seeds": ours.seeds_text}
+        row |= {"difference": row["ours"] - paper, "seeds": seeds_text([ours])}
     return row
 
 

@@ -22,6 +22,7 @@ HEADINGS = {
 }
 WORDS = (*HEADINGS.values(), "Claim", "Statement", "Paper's numbers", "Appearance weights", "Verdict")  # to the left
 FEW_SUBJECTS = 30  # below, a bootstrap over subjects is called rough
+DECIDED = ("holds", "does not")
 PAPERS_OWN = ("paper", "authors")  # recipes of the paper's networks
 
 
@@ -63,7 +64,7 @@ def claims_text(numbers: pd.DataFrame) -> pd.DataFrame:
                 "By the paper's numbers": row["paper_verdict"],
                 "Ours": _signed(row["ours"]),
                 "95% interval": _interval(row["low"], row["high"], "+"),
-                "Verdict": row["verdict"],
+                "Verdict": _verdict(row["verdict"], row["seeds"]),
                 "Seeds": row["seeds"],
             }
         )
@@ -78,7 +79,7 @@ def notes(matrix: Matrix, table: str) -> tuple[str, ...]:
         "table3": ["A cell is the mean of the scores of its five bags (not the score of their vote)."],
         "table4": [_ensembles(matrix), _LAST, _optimism(matrix)],
         "table5": ["The paper's numbers are for the LSD test faces; no other team's network was run here."],
-        "claims": [*_rule(matrix), _ensembles(matrix), _optimism(matrix)],
+        "claims": [*_rule(matrix), _ONE_SEED, _ensembles(matrix), _optimism(matrix), *_leaning(matrix)],
     }[table]
     if table in ("table2", "table3") and matrix.split == "test":
         found.append("The paper prints no test scores of single members.")
@@ -102,6 +103,11 @@ def common_notes(matrix: Matrix) -> tuple[str, ...]:
     return tuple(found)
 
 
+_ONE_SEED = (
+    "One seed: a side of the comparison was trained with one seed, and the interval holds nothing of what another seed "
+    "would give: the verdict is on these trained networks, not on the method, and so are the paper's numbers. Where "
+    "ensembles of several weak seeds share strong members of one, nothing of the strong seed is in their intervals."
+)
 _LAST = (
     "The paper gives no number for the best strong members of the last ensemble: two are taken, over both mixes, as "
     "the second and third ensemble take two."
@@ -138,8 +144,10 @@ def _changed(recipe: dict) -> dict:
 
 
 def _faces(matrix: Matrix) -> str:
-    known = f", {matrix.units['subjects']} subjects" if "subjects" in matrix.units else ", subjects not known"
-    return f"Faces: {matrix.units['faces']:,} {matrix.split} faces ({kind_sentence(matrix.kind)}){known}."
+    known = "subjects not known for every face, which count as independent"
+    if "subjects" in matrix.units:
+        known = f"{matrix.units['subjects']} subjects"
+    return f"Faces: {matrix.units['faces']:,} {matrix.split} faces ({kind_sentence(matrix.kind)}), {known}."
 
 
 def _intervals(matrix: Matrix) -> str:
@@ -148,7 +156,7 @@ def _intervals(matrix: Matrix) -> str:
     return (
         f"Intervals: 95%, percentile bootstrap over {over}, {RESAMPLES:,} resamples, the same for every cell; where a "
         "cell has several seeds they are resampled too. Of a cell with one seed the interval holds nothing of the "
-        "seed. SD over seeds has n - 1 in its divisor."
+        "seed; of two or three seeds that differ much it covers less than 95%. SD over seeds has n - 1 in its divisor."
         + (" So few subjects make the intervals over them rough, and rather too narrow." if few else "")
     )
 
@@ -174,14 +182,23 @@ def _optimism(matrix: Matrix) -> str:
     )
 
 
+def _leaning(matrix: Matrix) -> list[str]:
+    if matrix.split == "test":
+        return []
+    return ["Best strong is the largest of eight scores: its optimism speaks against claim e and for claim g."]
+
+
 def _rule(matrix: Matrix) -> list[str]:
+    printed = "validation numbers" + (" (of claims d and h: test numbers)" if matrix.split == "test" else "")
     return [
         "Rule: a difference holds where its whole 95% interval lies above 0, does not where it lies below 0, else it "
         "is not decided. A statement of several differences holds where all hold, does not where one does not, is not "
         "run where a cell is missing, else not decided. The intervals are paired (the same resampled "
         f"{matrix.unit} for both sides) and not corrected for the number of statements.",
-        "By the paper's numbers: the sign of the difference of the paper's printed validation numbers, which come "
-        "without any interval.",
+        "Chance alone makes a statement of n differences hold at most as often as one of them (2.5%), and fail up to n "
+        "times as often.",
+        f"By the paper's numbers: the sign of the difference of the paper's printed {printed}, which come without any "
+        "interval.",
     ]
 
 
@@ -189,6 +206,11 @@ def _name(column: str, value: object) -> str:
     if column == "basic_aug":
         return "" if value is None or value != value else ("on" if value else "off")
     return {"mix": METHODS, "appearance": BACKBONES}.get(column, {}).get(value, str(value))
+
+
+def _verdict(verdict: str, seeds: str) -> str:
+    """The verdict, marked where a side of the comparison has one seed: the interval says nothing of another one."""
+    return f"{verdict} (one seed)" if verdict in DECIDED and seeds.split()[:1] == ["1"] else verdict
 
 
 def _signed(value: float) -> str:

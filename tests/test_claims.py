@@ -7,10 +7,20 @@ import pandas as pd
 import pytest
 
 from lsdkit import metrics, results
-from lsdkit.claims import ENSEMBLES, claim_table, claims, paper_score, together, verdict
+from lsdkit.claims import ENSEMBLES, Claim, Part, _verdict, claim_table, claims, paper_score, together, verdict
 from lsdkit.ensemble import SELECTION_RULES
 from lsdkit.expressions import EXPRESSIONS
-from lsdkit.matrix import RELEASE_VALIDATION, Estimate, Matrix, _seed_weights, difference, mean_of, read_matrix
+from lsdkit.matrix import (
+    RELEASE_VALIDATION,
+    Estimate,
+    Matrix,
+    _seed_weights,
+    difference,
+    mean_of,
+    read_matrix,
+    seeds_text,
+)
+from lsdkit.tabletext import claims_text
 from tests.fake_runs import STRONG, WEAK, faces, leave_matrix
 
 SPREAD = np.linspace(-0.01, 0.01, 101)
@@ -140,6 +150,49 @@ def test_the_best_strong_member_is_the_best_of_the_eight(known):
     assert matrix.best_strong().value == pytest.approx(strong["val_macro_f1"].max())
     assert set(matrix.best_strong().per_seed) == {0, 1}  # the strong seed serves both
     assert matrix.best_strong().seeds == (1, 1)
+
+
+def test_the_best_strong_member_is_chosen_among_all_eight(tmp_path):
+    """Of a second seed that is half trained nothing is chosen."""
+    leave_matrix(tmp_path, share, count=60, cells=STRONG)
+    leave_matrix(tmp_path, lambda cell, seed: 0.99, count=60, cells=STRONG[:3], strong=(1,))
+    matrix = read_matrix(tmp_path, resamples=20)
+    assert set(matrix.best_strong().per_seed) == {0}
+    few = tmp_path / "few"
+    leave_matrix(few, share, count=60, cells=STRONG[:7])
+    assert read_matrix(few, resamples=20).best_strong() is None
+
+
+def test_seeds_of_a_statement_are_those_that_decide_it(known):
+    """b fails by both its differences, whose strong side has one seed; d by differences of several seeds."""
+    table = claim_table(read_matrix(known, resamples=500)).set_index("claim")
+    assert table.loc[["b", "b.1", "c"], "seeds"].tolist() == ["1 to 2", "1 to 2", "1"]
+    assert table.loc["f", "seeds"] == "2"
+    assert not isinstance(table.loc["h", "seeds"], str)
+    text = claims_text(table.reset_index()).set_index("Claim")["Verdict"]
+    assert text["b"] == text["b.1"] == "does not (one seed)"
+    assert text["c"] == "holds (one seed)"
+    assert text["f"] == "does not"
+    assert text["h"] == "not testable"
+
+
+def test_what_decides_a_statement():
+    parts = [Part("", 1, estimate(-0.02)), Part("", 1, estimate(-0.03, (0, 1))), Part("", 1, estimate(0.02))]
+    whole, deciding = _verdict(Claim("", "", tuple(parts)), "faces")
+    assert (whole, deciding) == ("does not", [parts[1].ours])  # it fails without the one of one seed
+    whole, deciding = _verdict(Claim("", "", (parts[2], Part("", 1, estimate(0.03, (0, 1))))), "faces")
+    assert whole == "holds"
+    assert seeds_text(deciding) == "1 to 2"
+    assert _verdict(Claim("", "", (parts[2], Part("", 1, None))), "faces") == ("not run", [])
+
+
+def test_test_faces_are_held_against_the_papers_test_numbers(tmp_path):
+    leave_matrix(tmp_path, share, count=60, cells=STRONG + WEAK, split="test")
+    table = claim_table(read_matrix(tmp_path, "test", resamples=20)).set_index("claim")
+    assert table.loc["d", "paper"] == "35.87 against 33.74, 34.96, 34.93 and 35.84 (Table 4)"
+    assert table.loc["d.4", "paper_difference"] == pytest.approx(0.03)
+    assert table.loc["d", "paper_verdict"] == "holds"
+    assert table.loc["e.1", "paper_difference"] == pytest.approx(71.82 - 70.57)  # no test score of single members
 
 
 def slow_draws(matrix: Matrix, statistic, resamples: int) -> np.ndarray:

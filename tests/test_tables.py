@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lsdkit import matrix
 from lsdkit.claims import ENSEMBLES, paper_score, paper_scores
 from lsdkit.tables import NUMBERS, write_tables
 from tests.fake_runs import EXTRA, STRONG, WEAK, answers, faces, leave_matrix, leave_run
@@ -289,6 +291,37 @@ def test_scores_on_test_faces(tmp_path):
     assert read(tmp_path / "out", "table2")["paper"].isna().all()
     assert "prints no test scores of single members" in text
     assert "no optimism of selection" in text
+
+
+def test_an_interval_of_a_score_stays_within_its_range(tmp_path):
+    leave_matrix(tmp_path / "runs", lambda cell, seed: (0.6, 1.0)[seed], weak=(0, 1), cells=WEAK)
+    write_tables(tmp_path / "runs", tmp_path / "out")
+    for name in ("table3", "table4"):
+        table = read(tmp_path / "out", name).dropna(subset=["ours"])
+        assert (table["high"] <= 100).all()
+        assert (table["low"] >= 0).all()
+    assert table["high"].max() == 100  # drawn seeds are stretched beyond the better one
+
+
+def test_a_face_without_subject_makes_faces_the_unit_and_is_told(tiny_store, tmp_path, monkeypatch):
+    rows = tiny_store.rows("validation")
+    keys, labels = [tiny_store.keys[row] for row in rows], tiny_store.labels[rows]
+    known = tiny_store.faces.assign(subject=tiny_store.faces["subject"].where(tiny_store.faces["key"] != keys[4], ""))
+    monkeypatch.setattr(matrix, "store_of", lambda result: SimpleNamespace(faces=known))
+    for number, cell in enumerate(STRONG):
+        leave_run(tmp_path / "runs", cell, 0, keys, labels, answers(labels, 0.5, number))
+    text = write_tables(tmp_path / "runs", tmp_path / "out")
+    assert "subjects not known for every face, which count as independent" in text
+    assert "95%, subjects" not in text
+    assert set(read(tmp_path / "out", "claims")["unit"].dropna()) == {"faces"}
+
+
+def test_verdicts_of_one_seed_are_marked(whole):
+    _, out, text = whole
+    assert "(one seed)" in text
+    table = read(out, "claims")
+    assert set(table["verdict"]) <= {"holds", "does not", "not decided", "not testable"}
+    assert "speaks against claim e" in text
 
 
 def test_subjects_are_resampled_where_the_store_tells_them(tiny_store, tmp_path):
