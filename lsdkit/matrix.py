@@ -14,6 +14,7 @@ import pandas as pd
 
 from lsdkit import comparison, ensemble, metrics, results
 from lsdkit.experiment import store_of
+from lsdkit.expressions import EXPRESSIONS
 from lsdkit.recipes import BAGS
 from lsdkit.seeds import numpy_generator
 
@@ -88,6 +89,7 @@ class Matrix:
     recipe: dict
     kind: str
     release: bool  # whether the faces are, by kind and number, those of the LSD release
+    absent: tuple[str, ...]  # expressions that no face shows: they score 0 in every macro F1
     units: dict[str, int]  # "faces", and "subjects" where they are known -> how many
     chosen: dict[str, dict[int, ensemble.Selection]]  # rule of Table 4 -> seed -> what it selects
     points: np.ndarray  # (C,) macro F1 of each run, then of each complete ensemble
@@ -203,6 +205,7 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
         recipe=found[0]["member"]["recipe"],
         kind=found[0]["kind"],
         release=_is_release(found[0]),
+        absent=tuple(name for index, name in enumerate(EXPRESSIONS) if index not in labels),
         units={unit: len(faces) if group is None else len(set(group)) for unit, group in groups.items()},
         chosen=chosen,
         points=np.array([metrics.macro_f1(labels, one) for one in predicted]),

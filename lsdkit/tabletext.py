@@ -147,7 +147,8 @@ def _faces(matrix: Matrix) -> str:
     known = "subjects not known for every face, which count as independent"
     if "subjects" in matrix.units:
         known = f"{matrix.units['subjects']} subjects"
-    return f"Faces: {matrix.units['faces']:,} {matrix.split} faces ({kind_sentence(matrix.kind)}), {known}."
+    absent = f" None shows {', '.join(matrix.absent)}, which scores 0 in every macro F1." if matrix.absent else ""
+    return f"Faces: {matrix.units['faces']:,} {matrix.split} faces ({kind_sentence(matrix.kind)}), {known}.{absent}"
 
 
 def _intervals(matrix: Matrix) -> str:

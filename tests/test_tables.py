@@ -316,6 +316,17 @@ def test_a_face_without_subject_makes_faces_the_unit_and_is_told(tiny_store, tmp
     assert set(read(tmp_path / "out", "claims")["unit"].dropna()) == {"faces"}
 
 
+def test_expressions_that_no_face_shows_are_told(whole, tmp_path):
+    keys, labels = faces(60)
+    labels = labels % 4
+    leave_run(tmp_path / "runs", STRONG[0], 0, keys, labels, answers(labels, 1.0, 0))
+    text = write_tables(tmp_path / "runs", tmp_path / "out")
+    assert "None shows SADNESS, SURPRISE, which scores 0 in every macro F1." in text
+    row = row_of(read(tmp_path / "out", "table2"), mix="mixaugment", appearance="vggface2", basic_aug=True)
+    assert row["ours"] < 67
+    assert "None shows" not in whole[2]
+
+
 def test_verdicts_of_one_seed_are_marked(whole):
     _, out, text = whole
     assert "(one seed)" in text
