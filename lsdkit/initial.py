@@ -26,7 +26,7 @@ def start(network: MultiTask, recipe: Recipe, appearance: str) -> dict[str, dict
     Returns for each role, "emotion" and, where there is that branch, "appearance": `source`; `kind` ("random",
     "published" or "run"); and for weights that were read `file` (its name), `sha256`, the number of keys `loaded`,
     `missing` in the file, `unexpected` in it and `reshaped`, and up to ten names of each under `detail`. An own run
-    whose expressions are more or fewer than ours adds `rows`.
+    adds to the emotion branch `rows`: how many of its expressions were taken.
 
     Warns of tensors that stay random. Raises `FileNotFoundError` where a file is missing, and `ValueError` for
     weights of another graph or preprocessing, for ones that mostly do not fit, and for a damaged file.

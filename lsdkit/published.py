@@ -26,7 +26,8 @@ UNKNOWN = "not known"
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """One published set of weights. `backbone` names the graph and the input that it belongs to; `sha256` may be the
-    first digits only, "" where none is published; `url` is where it can be fetched from without asking."""
+    first digits only, "" where none is published; `url` is where it can be fetched from without asking. `classes` are
+    the rows of the classifier in its file, 0 where there is none: they tell apart files of the same key names."""
 
     name: str
     backbone: str
@@ -35,13 +36,14 @@ class Published:
     licence: str
     file: str
     sha256: str = ""
+    classes: int = 0
     format: Literal["torchvision", "dag", "dino", "dan", "timm"] = "torchvision"
     url: str = ""
 
 
 def _vggface2(name: str, file: str, what: str, **options: str) -> Published:
-    licence = "not known: none is stated with the files"
-    return Published(name=name, backbone="vggface2_resnet50", what=what, licence=licence, file=file, **options)
+    fixed = {"backbone": "vggface2_resnet50", "licence": "not known: none is stated with the files", "classes": 8631}
+    return Published(name=name, what=what, file=file, **fixed, **options)
 
 
 def _torchvision(version: int, digits: str) -> Published:
@@ -53,6 +55,7 @@ def _torchvision(version: int, digits: str) -> Published:
         licence="BSD-3-Clause",
         file=f"resnet50-{digits}.pth",
         sha256=digits,
+        classes=1000,
         url=f"https://download.pytorch.org/models/resnet50-{digits}.pth",
     )
 
@@ -217,8 +220,14 @@ def fingerprint(source: str) -> str:
 
 
 def tensors(part: Source, dino_key: str = "teacher") -> dict[str, torch.Tensor]:
-    """The tensors of a published set under the names of its backbone's graph; DAN's heads as `cat_head<k>...`."""
-    content = read_tensors(locate(part), dino_key if part.published.format == "dino" else "")
+    """The tensors of a published set under the names of its backbone's graph; DAN's heads as `cat_head<k>...`.
+
+    Raises as `locate` and `read_tensors` do, and `ValueError` for the file of another set that has the same key names.
+    """
+    path = locate(part)
+    content = read_tensors(path, dino_key if part.published.format == "dino" else "")
+    if "layer4.2.conv3.weight" in content:
+        _check_told_apart(part.published, path, content)
     if part.published.format == "dag":
         content = {dag_name(key): value for key, value in content.items()}
         if "conv1.weight" in content:  # RGB to BGR, as the graph takes it
@@ -290,6 +299,17 @@ def download(published: Published) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     torch.hub.download_url_to_file(published.url, str(place), published.sha256 or None, progress=False)
     return place
+
+
+def _check_told_apart(published: Published, path: Path, content: dict[str, torch.Tensor]) -> None:
+    """Raise `ValueError` where a ResNet50 under torchvision's key names is another set's, by its classifier."""
+    rows = len(content["fc.weight"]) if "fc.weight" in content else 0
+    if published.format == "dag" or (published.format in ("torchvision", "dino") and rows != published.classes):
+        expected = "the key names of MatConvNet" if published.format == "dag" else f"{published.classes} classes"
+        raise ValueError(
+            f"Expected a file with {expected} for {published.name}, but {path} has torchvision's key names and {rows} "
+            "classes: it is another set's, whose graph or input differs; name the set that it is"
+        )
 
 
 def _check(published: Published, path: Path) -> None:

@@ -233,6 +233,23 @@ def test_vggface2_pickles_hold_the_caffe_graph(places):
     assert all(read[key].equal(state[key]) for key in own)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "holds"),
+    [
+        *(("vggface2_ft", 0, "8631 classes"), ("vggface2_scratch", 1000, "8631 classes")),
+        *(("vggface2_ft_dag", 8631, "the key names of MatConvNet"), ("dino_resnet50", 8631, "0 classes")),
+        *(("torchvision_resnet50_v1", 0, "1000 classes"), ("torchvision_resnet50_v2", 8631, "1000 classes")),
+    ],
+)
+def test_a_file_of_the_same_key_names_is_not_taken_for_another_sets(places, name, rows, holds):
+    """Each loads without complaint, into the wrong strides, channel order or mean."""
+    state = {key: value for key, value in resnet50_state().items() if not key.startswith("fc.")}
+    torch.save(state | ({"fc.weight": torch.zeros(rows, 1)} if rows else {}), places / "another.pth")
+    (part,) = parse(f"{name}@{places / 'another.pth'}")
+    with pytest.raises(ValueError, match=f"Expected a file with {holds} for {name}, but .* and {rows} classes"):
+        tensors(part)
+
+
 def port_name(key):
     """The MatConvNet port's name of a torchvision key, written from a table of its layers."""
     *layers, tensor = key.split(".")

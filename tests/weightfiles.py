@@ -51,7 +51,7 @@ def python2_pickle(arrays: dict[str, np.ndarray]) -> bytes:
 def write_vggface2(path: Path, state: dict[str, torch.Tensor]) -> Path:
     """A VGGFace2 file of a ResNet50's state: as published, with the classifier and without batch norm's counters."""
     arrays = {key: value.numpy() for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    arrays |= {"fc.weight": np.zeros((3, 2048), np.float32), "fc.bias": np.zeros(3, np.float32)}  # 8631 rows there
+    arrays |= {"fc.weight": np.zeros((8631, 1), np.float32), "fc.bias": np.zeros(8631, np.float32)}  # 2048 wide there
     path.write_bytes(python2_pickle(arrays))
     return path
 
