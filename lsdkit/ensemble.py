@@ -167,7 +167,7 @@ def _cells(
         if len(part) > 1:
             raise ValueError(
                 f"Expected one run of ({words}), but got {', '.join(part['run'])}; "
-                "keep the runs of one recipe, seed and number of epochs"
+                "keep the runs of one recipe, seed (`lsdkit predict --seed 0`) and number of epochs"
             )
         parts.append(part)
         if part.empty:

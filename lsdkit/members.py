@@ -80,7 +80,7 @@ def drawn(plan: Plan) -> list[tuple[str, dict]]:
         raise ValueError("Expected at least one seed, but got none")
     found = []
     for cell in cells(plan.members).itertuples():
-        for seed in (plan.weak_seeds or plan.seeds) if cell.bag else plan.seeds:
+        for seed in dict.fromkeys((plan.weak_seeds or plan.seeds) if cell.bag else plan.seeds):
             parameters = {"RECIPE": plan.recipe, "MIX": cell.mix, "APPEARANCE": cell.appearance}
             parameters |= {"BASIC_AUG": bool(cell.basic_aug), "BAG": int(cell.bag), "SEED": seed, "EPOCHS": plan.epochs}
             parameters |= {"EMOTION_WEIGHTS": plan.emotion_weights, "SETTINGS": plan.settings}

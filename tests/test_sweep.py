@@ -85,6 +85,7 @@ def test_members_take_the_seeds_of_their_strength():
     assert all(member.recipe.label_smoothing == 0.1 and member.epochs == 1 for member in found)
     assert {member.seed for member in members_of("table3", "smoke", (1, 2))} == {1, 2}
     assert members_of("extra", "smoke", emotion_weights="runs/one")[0].recipe.source("emotion") == "runs/one"
+    assert len(members_of("table2", "smoke", (0, 0))) == 8  # a seed that is said twice is one
     with pytest.raises(ValueError, match="at least one seed"):
         members_of("all", "smoke", ())
     with pytest.raises(ValueError, match="but got 'alfa=1'"):
