@@ -215,7 +215,7 @@ def _landmarks(store: Store, faces: pd.DataFrame) -> dict:
     """How they came about, whose are missing, implausible or far from the mean shape."""
     distance = faces["shape_distance"].to_numpy()
     present = np.isfinite(store.landmarks).all((1, 2))
-    strange = np.array([not plausible(points) for points in store.landmarks]) & present
+    strange = ~plausible(store.landmarks) & present
     limit = shapes.limit(distance)
     far = np.flatnonzero((distance > limit) | (present & np.isnan(distance)))
     ranks = np.argsort(-np.nan_to_num(distance, nan=-1.0), kind="stable")

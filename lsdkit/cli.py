@@ -174,7 +174,8 @@ def _add_images(sources, name: str, metavar: str, text: str, run) -> argparse.Ar
         "--landmarks",
         default="",
         metavar="SOURCE",
-        help="dlib (find them now), deca:DIR (DECA's text files) or table:FILE (key, x0, y0, ... in [-1, 1])",
+        help="dlib or face-alignment (find them now), deca:DIR (DECA's text files) or table:FILE (key, x0, y0, ... in "
+        "[-1, 1], or FILE.npy with FILE.keys.txt beside it)",
     )
     part.add_argument("--iscrop-false", action="store_true", help="states that DECA was run with --iscrop False")
     part.add_argument("--crop", action="store_true", help="find, align and cut out the face of uncropped photographs")

@@ -8,66 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from lsdkit.annotators import Annotator, Dlib
 from lsdkit.decode import LeftOut
-from lsdkit.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, annotate, denormalise, normalise
+from lsdkit.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, denormalise, normalise
 
 # Shares of the square: the two eye centres, the mouth centre.
 TARGETS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.635]])
-LARGEST, SMALLEST = 1000, 400  # pixels, longer side of what is searched: others are shrunk, or enlarged in a later try
-MARGIN = 0.3  # of the longer side, added around in the later tries: the detector misses faces that fill their image
-ANGLES = (15, -15, 30, -30, 45, -45)  # degrees tried where an upright search finds nothing
-LEVEL = 10  # degrees: a face that leans more is annotated again on the levelled image, which dlib reads better
-
-
-def find_face(image: Image.Image) -> tuple[np.ndarray, str] | None:
-    """Landmarks (68, 2) of the largest face, in pixel positions of the image, and how it was found; None without one.
-
-    Tried in turn: the image as it is ("found"), doubled where it is small ("upsampled"), enlarged to `SMALLEST` with a
-    margin that repeats its border ("enlarged"), and that turned by `ANGLES` ("rotated"). A find with eyes or mouth
-    outside the image, or that is not found again on the levelled image, is dropped.
-    """
-    longest = max(image.size)
-    scale = min(1.0, LARGEST / longest)
-    large = max(scale, SMALLEST / longest)
-    tries = [("found", scale, 0.0, (0,), 0)]
-    tries += [("upsampled", scale, 0.0, (0,), 1)] if longest <= SMALLEST else []
-    tries += [("enlarged", large, MARGIN, (0,), 0), ("rotated", large, MARGIN, ANGLES, 0)]
-    for how, factor, margin, angles, upsample in tries:
-        canvas, pad = _canvas(image, factor, margin)
-        for angle in angles:
-            points = _annotate_turned(canvas, angle, upsample)
-            if points is None:
-                continue
-            roll = np.rad2deg(np.arctan2(*(points[RIGHT_EYE].mean(0) - points[LEFT_EYE].mean(0))[::-1]))
-            if abs(roll - angle) > LEVEL:
-                points = _annotate_turned(canvas, roll, upsample)
-                if points is None:
-                    continue
-            points = (points - pad + 0.5) / factor - 0.5
-            where = anchors(points)
-            if (where >= 0).all() and (where < np.array(image.size)).all():
-                return points, how
-    return None
-
-
-def _canvas(image: Image.Image, scale: float, margin: float) -> tuple[Image.Image, int]:
-    """The image scaled, and a margin that repeats its border; with the margin's width in pixels."""
-    if scale != 1:
-        image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
-    pad = round(margin * max(image.size))
-    return (
-        Image.fromarray(np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), mode="edge")) if pad else image
-    ), pad
-
-
-def _annotate_turned(canvas: Image.Image, angle: float, upsample: int) -> np.ndarray | None:
-    """dlib's landmarks on the canvas turned counter-clockwise by `angle` degrees, in positions of the unturned one."""
-    points = annotate(np.asarray(canvas.rotate(angle, Image.Resampling.BILINEAR) if angle else canvas), upsample)
-    if points is None:
-        return None
-    c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    centre = (np.array(canvas.size) - 1) / 2
-    return (points - centre) @ np.array([[c, s], [-s, c]]) + centre
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -128,36 +74,43 @@ def _warp(pixels: np.ndarray, inverse: np.ndarray, size: int) -> np.ndarray:
 class Crop:
     """A `transform` of `lsdkit.store.write_store`: photograph in, aligned crop and landmarks out.
 
-    `known` landmarks (key -> (68, 2) in [-1, 1] of the photograph) are used where given; other faces are searched
-    with dlib. Without a face the image is left out as "no_face".
+    `known` landmarks (key -> (68, 2) in [-1, 1] of the photograph) are used where given ("given"); the annotator looks
+    for the other faces, and its status says how each was found. Without a face the image is left out as "no_face".
     """
 
     size: int
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    annotator: Annotator = field(default_factory=Dlib)
 
     def __call__(self, image: Image.Image, key: str) -> tuple[Image.Image, np.ndarray, str]:
         if key in self.known:
-            points, how = denormalise(self.known[key], *image.size), "given"
+            points, status = denormalise(self.known[key], *image.size), "given"
         else:
-            found = find_face(image)
-            if found is None:
-                raise LeftOut("no_face", f"no face found in {image.width} x {image.height} pixels")
-            points, how = found
+            found = self.annotator(image)
+            if found.points is None:
+                raise LeftOut("no_face", f"{found.status} in {image.width} x {image.height} pixels")
+            points, status = found.points, found.status
         try:
             crop, points = align(image, points, self.size)
         except ValueError as error:  # a row of a table whose points are one point
             raise LeftOut("no_face", f"landmarks that make no face: {error}") from error
-        return crop, points, how
+        return crop, points, status
 
 
 @dataclass
 class Annotate:
-    """A `transform` that leaves the image as it is and adds dlib's landmarks; a face that is not found has none."""
+    """A `transform` that leaves the image as it is and adds landmarks: `known` ones, else the annotator's.
+
+    A face that it does not find stays, without any ("missing: ..." and why).
+    """
 
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    annotator: Annotator = field(default_factory=Dlib)
 
     def __call__(self, image: Image.Image, key: str) -> tuple[Image.Image, np.ndarray | None, str]:
         if key in self.known:
             return image, self.known[key], "given"
-        found = find_face(image)
-        return (image, None, "missing") if found is None else (image, normalise(found[0], *image.size), found[1])
+        found = self.annotator(image)
+        if found.points is None:
+            return image, None, f"missing: {found.status}"
+        return image, normalise(found.points, *image.size), found.status

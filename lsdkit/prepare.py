@@ -13,11 +13,12 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from lsdkit import files
+from lsdkit import annotators, files
 from lsdkit.crop import Annotate, Crop
+from lsdkit.deca import read_deca
 from lsdkit.expressions import EXPRESSIONS, EXTRA
 from lsdkit.faces import Listing, read_csv, read_folder, read_release
-from lsdkit.landmarks import dlib_models, read_deca, read_table
+from lsdkit.landmarks import Annotations, read_table
 from lsdkit.paths import resolve
 from lsdkit.recipes import Recipe
 from lsdkit.store import SPLITS, Store, write_store
@@ -96,10 +97,12 @@ def prepare_folder(
 
     Options of every source:
         size: side of the stored square, pixels; None = the first image's own, or 112 with `crop`.
-        landmarks: "" none (beyond those that the source carries), "dlib" annotate now, "deca:DIR" DECA's text
-            files, "table:FILE" a table in [-1, 1] (see `lsdkit.landmarks`). Keys are the store's.
+        landmarks: "" none (beyond those that the source carries); "dlib" or "face-alignment" annotate now
+            (`lsdkit.annotators`); "deca:DIR" DECA's text files; "table:FILE" a table in [-1, 1], .csv or .npy with a
+            .keys.txt beside it (`lsdkit.landmarks.read_table`). Keys are the store's.
         iscrop_false: states that DECA was run with `--iscrop False`.
-        crop: find and align the face of uncropped photographs; given landmarks are used for that, dlib's otherwise.
+        crop: find and align the face of uncropped photographs; given landmarks are used for that, else those of the
+            annotator that `landmarks` names, else dlib's.
         jobs: workers; None = all cores. progress: show a bar.
     """
     listing = read_folder(source, split=split, validation=validation, seed=seed)
@@ -180,7 +183,8 @@ def _prepare(
     if size is not None and not 16 <= size <= 1024:
         raise ValueError(f"Expected `size` in 16..1024 pixels, but got {size}")
     size = size or (CROP_SIZE if crop else None)
-    given = listing.landmarks | _landmarks(landmarks, listing, iscrop_false)
+    read = _landmarks(landmarks, listing, iscrop_false)
+    given = listing.landmarks | read.points
     transform = _transform(landmarks, given, crop, size)
     settings = settings | {
         "version": VERSION,
@@ -190,6 +194,8 @@ def _prepare(
         "crop": crop,
     }
     settings["source_digest"] = _digest(listing, given)
+    if transform is not None:
+        settings["annotator_version"] = annotators.VERSION
     root = listing.root.resolve()
     if any((folder / RENDERED_MARK).is_file() for folder in (root, *root.parents)):
         kind = "rendered"  # whatever was asked for: a part of the open set is no photograph
@@ -208,19 +214,20 @@ def _prepare(
             transform=transform,
             left_out=listing.left_out,
             landmark_source=landmarks.partition(":")[0] or "given",
+            why_missing={key: f"missing: {why}" for key, why in read.status.items() if why == "implausible"},
             across_splits=listing.random_split,
             jobs=jobs,
             progress=progress,
         )
 
 
-def _landmarks(spec: str, listing: Listing, iscrop_false: bool) -> dict:
-    """Landmarks by key from the files that `spec` names."""
+def _landmarks(spec: str, listing: Listing, iscrop_false: bool) -> Annotations:
+    """Landmarks from the files that `spec` names."""
     kind, _, place = spec.partition(":")
-    if spec in ("", "dlib"):
-        return {}
+    if not spec or spec in annotators.NAMES:
+        return Annotations()
     if kind == "deca" and place:
-        return read_deca(place, listing.table["key"], iscrop_false=iscrop_false).points
+        return read_deca(place, listing.table["key"], iscrop_false=iscrop_false)
     if kind == "table" and place:
         points = read_table(place)
         if not points.keys() & set(listing.table["key"]):
@@ -228,16 +235,16 @@ def _landmarks(spec: str, listing: Listing, iscrop_false: bool) -> dict:
                 f"Expected keys such as {listing.table['key'].iloc[0]!r} in {place}, but none of its "
                 f"{len(points)} keys is a face"
             )
-        return points
-    raise ValueError(f"Expected `landmarks` to be dlib, deca:DIR or table:FILE, but got {spec!r}")
+        return Annotations(points)
+    raise ValueError(f"Expected `landmarks` to be dlib, face-alignment, deca:DIR or table:FILE, but got {spec!r}")
 
 
 def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Callable | None:
-    if landmarks == "dlib" or crop:
-        dlib_models()  # ends at once, with what to install, where dlib is absent
-    if crop:
-        return Crop(size, given)
-    return Annotate(given) if landmarks == "dlib" else None
+    name = landmarks if landmarks in annotators.NAMES else "dlib" if crop else ""
+    if not name:
+        return None
+    annotator = annotators.named(name)  # ends at once, with what to install, where it cannot work
+    return Crop(size, given, annotator) if crop else Annotate(given, annotator)
 
 
 def _digest(listing: Listing, landmarks: dict) -> str:

@@ -52,7 +52,12 @@ def distances(points: np.ndarray) -> np.ndarray:
     shapes = shapes[np.isfinite(shapes).all(1)]
     if not len(shapes):
         return found
-    mean = mean_shape(shapes)
+    return distances_to(mean_shape(shapes), points)
+
+
+def distances_to(mean: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """float64 (N,) distances, as in `distances`, of landmarks (N, 68, 2) to a mean shape complex (68,)."""
+    points, found = np.asarray(points), np.full(len(points), np.nan)
     for start in range(0, len(points), SAMPLE):  # in pieces, which bounds the memory
         shapes = preshapes(points[start : start + SAMPLE])
         good = np.isfinite(shapes).all(1)

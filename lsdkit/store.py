@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,7 @@ def write_store(
     transform: Callable | None = None,
     left_out: Iterable[dict] = (),
     landmark_source: str = "given",
+    why_missing: Mapping[str, str] = MappingProxyType({}),
     across_splits: bool = False,
     jobs: int | None = None,
     progress: bool = True,
@@ -142,6 +144,8 @@ def write_store(
         kind: "rendered", "photographs" or "synthetic". transform: called as `transform(image, key)` with a PIL image
         in RGB; returns (image, landmarks (68, 2) in [-1, 1] or None,
             status), or raises `LeftOut`. It may run in several threads.
+        landmark_source: what the column `landmarks` says of the faces in `landmarks`.
+        why_missing: key -> what it says of a face that has none ("missing: ...").
         left_out: rows path, reason, detail that the reader of the source left out already.
         across_splits: leave out a repeated image in whichever split it occurs, not only within one (for splits drawn
             at random, where a repeat would leak).
@@ -158,7 +162,17 @@ def write_store(
     partial.mkdir(parents=True)
     try:
         rows, points, dropped, notes, side = _fill(
-            partial, table, landmarks, Path(root), size, transform, landmark_source, across_splits, jobs, progress
+            partial,
+            table,
+            landmarks,
+            Path(root),
+            size,
+            transform,
+            landmark_source,
+            why_missing,
+            across_splits,
+            jobs,
+            progress,
         )
         dropped = [*left_out, *dropped]
         if not rows:
@@ -235,7 +249,9 @@ def check_free(out: Path) -> None:
         )
 
 
-def _fill(partial, table, landmarks, root, size, transform, landmark_source, across_splits, jobs, progress):
+def _fill(
+    partial, table, landmarks, root, size, transform, landmark_source, why_missing, across_splits, jobs, progress
+):
     """Decode into images.npy; returns (rows, landmarks, left out, notes, side)."""
     rows, points, dropped, seen, images = [], [], [], {}, None
     notes = {"equal_images_two_expressions": 0, "equal_images_two_splits": 0}
@@ -261,10 +277,11 @@ def _fill(partial, table, landmarks, root, size, transform, landmark_source, acr
             )
         if found is None and transform is None:
             found = landmarks.get(row.key)
-            status = landmark_source
+            status = why_missing.get(row.key, "missing") if found is None else landmark_source
         images[len(rows)] = pixels
         points.append(np.full((68, 2), np.nan) if found is None else np.asarray(found))
-        status = "missing" if found is None or not np.isfinite(found).all() else status
+        if (found is None or not np.isfinite(found).all()) and not status.startswith("missing"):
+            status = "missing"
         rows.append((row.key, row.split, row.expression, row.subject, row.path, status))
     if images is None:
         return rows, points, dropped, notes, 0

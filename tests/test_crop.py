@@ -1,4 +1,4 @@
-"""Alignment against known transforms; the search for faces on a folder of photographs, where there is one."""
+"""Alignment against known transforms, and on a folder of photographs, where there is one."""
 
 import importlib.util
 import os
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lsdkit.crop import TARGETS, Annotate, Crop, align, anchors, find_face, similarity
+from lsdkit.crop import TARGETS, Annotate, Crop, align, anchors, similarity
 from lsdkit.decode import LeftOut
 from lsdkit.landmarks import denormalise, normalise, plausible
 
@@ -89,43 +89,6 @@ def test_given_landmarks_need_no_search():
     assert same is image
     assert kept is points
     assert how == "given"
-
-
-@needs_dlib
-def test_no_face_is_an_outcome():
-    image = Image.new("RGB", (90, 70), "grey")
-    assert find_face(image) is None
-    with pytest.raises(LeftOut) as left:
-        Crop(48)(image, "a")
-    assert (left.value.reason, "90 x 70" in left.value.detail) == ("no_face", True)
-    assert Annotate()(image, "a")[1:] == (None, "missing")
-
-
-@needs_dlib
-@pytest.mark.real_faces
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no photographs in {REAL.name} (LSDKIT_REAL_FACES)")
-def test_points_of_a_small_or_turned_photograph_come_back_in_its_own_pixels():
-    errors, ways = {"small": [], "turned": []}, set()
-    for file in sorted((REAL / "happiness").glob("*.jpg"))[:7]:
-        image = Image.open(file).convert("RGB")
-        whole = find_face(image)
-        if whole is None:
-            continue
-        points = whole[0]
-        span = np.ptp(points[36:48, 0])
-        small = image.resize((image.width // 8, image.height // 8), Image.Resampling.BICUBIC)
-        turned = image.rotate(-50, Image.Resampling.BILINEAR)
-        c, s = np.cos(np.deg2rad(50)), np.sin(np.deg2rad(50))
-        centre = (np.array(image.size) - 1) / 2
-        expected = (points - centre) @ np.array([[c, s], [-s, c]]) + centre
-        for name, changed, scale, target in (("small", small, 8, points), ("turned", turned, 1, expected)):
-            found = find_face(changed)
-            if found is not None:
-                errors[name].append(np.abs((found[0] + 0.5) * scale - 0.5 - target).mean() / span)
-                ways.add(found[1])
-    assert min(map(len, errors.values())) >= 3
-    assert max(map(np.median, errors.values())) < 0.1
-    assert "rotated" in ways
 
 
 @needs_dlib

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"expressions", "seeds", "files", "paths", "interrupts", "findings", "markup", "pickles"},
-    {"recipes", "landmarks", "mix", "losses", "metrics", "decode", "weights", "duplicates", "shapes"},
-    {"results", "store", "crop", "augment", "dan", "backbones", "facestats", "published"},
+    {"recipes", "landmarks", "mix", "losses", "metrics", "decode", "weights", "duplicates", "shapes", "deca"},
+    {"results", "store", "detect", "annotators", "crop", "augment", "dan", "backbones", "facestats", "published"},
     {"faces", "openset", "ensemble", "checkpoints", "copies"},
     {"prepare", "join", "audit", "multitask", "sampling", "comparison"},
     {"objective", "evaluation", "initial"},

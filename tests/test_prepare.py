@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from lsdkit import openset, prepare
+from lsdkit.detect import dlib_models
 from lsdkit.expressions import RELEASE_FOLDERS
 from lsdkit.landmarks import COLUMNS
 from lsdkit.recipes import recipe_named
@@ -165,8 +166,8 @@ def test_folder_with_landmarks_of_deca(tmp_path):
 def test_wrong_options_end_before_any_work(tmp_path):
     source = folder(tmp_path / "in")
     for options, message in (
-        ({"landmarks": "face-mesh"}, "dlib, deca:DIR or table:FILE"),
-        ({"landmarks": "deca:"}, "dlib, deca:DIR or table:FILE"),
+        ({"landmarks": "face-mesh"}, "dlib, face-alignment, deca:DIR or table:FILE"),
+        ({"landmarks": "deca:"}, "dlib, face-alignment, deca:DIR or table:FILE"),
         ({"size": 5000}, "16..1024"),
         ({"kind": "real"}, "kind"),
     ):
@@ -176,11 +177,11 @@ def test_wrong_options_end_before_any_work(tmp_path):
 
 
 def test_crop_without_dlib_names_the_extra(tmp_path, monkeypatch):
-    prepare.dlib_models.cache_clear()
+    dlib_models.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"lsdkit\[dlib\]"):
         prepare.prepare_folder(folder(tmp_path / "in"), tmp_path / "out", crop=True, **QUIET)
-    prepare.dlib_models.cache_clear()
+    dlib_models.cache_clear()
 
 
 def test_csv_and_its_summary(tmp_path):
