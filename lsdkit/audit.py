@@ -160,16 +160,20 @@ def _images(store: Store, faces: pd.DataFrame) -> dict:
 def _left_out(store: Store) -> dict:
     """What did not come into the store: by reason, and faces lost by class where the paths name classes."""
     lost = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
-    classes = lost["path"].map(_class_of_path)
     found = {"images": len(lost), "reasons": {str(k): int(n) for k, n in lost["reason"].value_counts().items()}}
-    kept = store.faces["expression"].value_counts()
-    faces = lost["reason"] == "no_face"
-    share = {}
+    return {**found, "no_face_by_class": lost_faces(store), "named": lost.head(NAMED).to_dict("records")}
+
+
+def lost_faces(store: Store) -> dict[str, dict]:
+    """Photographs without a face by expression, {name: {lost, of, share}}; empty where none is lost or known."""
+    lost = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
+    classes = lost["path"][lost["reason"] == "no_face"].map(_class_of_path)
+    kept, share = store.faces["expression"].value_counts(), {}
     for name in (*EXPRESSIONS, *EXTRA):
-        gone, here = int((faces & (classes == name)).sum()), int(kept.get(name, 0))
-        if gone + here and (faces & (classes != "")).any():
+        gone, here = int((classes == name).sum()), int(kept.get(name, 0))
+        if gone + here and (classes != "").any():
             share[name] = {"lost": gone, "of": gone + here, "share": gone / (gone + here)}
-    return {**found, "no_face_by_class": share, "named": lost.head(NAMED).to_dict("records")}
+    return share
 
 
 def _class_of_path(path: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsdkit import __version__
+from lsdkit.benchcommand import add_benchmark
 from lsdkit.paths import resolve
 
 SHARED = "size landmarks iscrop_false crop jobs"  # options of every source of images
@@ -61,10 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("store", metavar="STORE", help="folder of a prepared store, which stays as it is")
     audit.add_argument("--out", default="", help="folder of the report (default runs/audit-STORE)")
     audit.set_defaults(run=_audit)
+    landmarks = commands.add_parser("landmarks", help="how good a store's landmarks are, with sheets of the worst")
+    landmarks.add_argument("store", metavar="STORE", help="folder of a prepared store, which stays as it is")
+    landmarks.add_argument(
+        "--against", default="", metavar="ANNOTATOR", help="dlib, face-alignment or table:FILE: how far they differ"
+    )
+    landmarks.add_argument("--faces", type=int, default=0, help="at most so many, evenly spaced (default: all)")
+    landmarks.add_argument("--out", default="", help="folder of the report (default runs/landmarks-STORE)")
+    landmarks.set_defaults(run=_landmarks)
     _add_pretrain(commands)
     _add_sweep(commands)
     _add_tables(commands)
     _add_predict(commands)
+    add_benchmark(commands)
     return parser
 
 
@@ -105,6 +115,7 @@ def _add_sweep(commands) -> None:
     part.add_argument("--weak-seeds", type=whole_numbers, default=(), help="of the weak members (default: --seeds)")
     part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
     part.add_argument("--emotion-weights", default="", metavar="SOURCE", help="of every emotion branch")
+    part.add_argument("--appearance-weights", default="", help="of some appearances: 'dino=SOURCE vggface2=SOURCE'")
     part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
     part.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default: one for each GPU, or one)")
     part.add_argument("--gpus", type=names, default=(), help="such as 0,1,2 (default: all that are visible)")
@@ -240,6 +251,14 @@ def _audit(arguments: argparse.Namespace) -> str:
     return write_audit(store, resolve(arguments.out or f"runs/audit-{store.name}"))
 
 
+def _landmarks(arguments: argparse.Namespace) -> str:
+    from lsdkit.qualityfiles import write_quality
+
+    store = resolve(arguments.store)
+    out = resolve(arguments.out or f"runs/landmarks-{store.name}")
+    return write_quality(store, out, **_options(arguments, "against faces"))
+
+
 def _pretrain(arguments: argparse.Namespace) -> str:
     from lsdkit.pretrain import pretrain
 
@@ -257,13 +276,15 @@ def _report(arguments: argparse.Namespace) -> str:
     from lsdkit.report import write_report
 
     runs = _runs(arguments)
-    return str(write_report(runs, Path(arguments.out) if arguments.out else runs / "report.html"))
+    return str(write_report(runs, resolve(arguments.out) if arguments.out else runs / "report.html"))
 
 
 def _sweep(arguments: argparse.Namespace) -> str:
     from lsdkit import sweep
 
-    plan = sweep.Plan(**_options(arguments, "members recipe seeds weak_seeds settings emotion_weights epochs"))
+    plan = sweep.Plan(
+        **_options(arguments, "members recipe seeds weak_seeds settings emotion_weights appearance_weights epochs")
+    )
     out = arguments.out or f"runs/sweep-{arguments.recipe}"
     if arguments.plan:
         return sweep.plan_sweep(out, plan, data=arguments.data, on=arguments.on)
@@ -280,19 +301,29 @@ def _tables(arguments: argparse.Namespace) -> str:
 def _predict(arguments: argparse.Namespace) -> str:
     from lsdkit import predict
 
+    listed = str(_there(arguments.list)) if arguments.list else ""
     if arguments.check:
-        return predict.check(arguments.check, arguments.list)
+        return predict.check(_there(arguments.check), listed)
     if not arguments.runs or not arguments.out:
         raise ValueError("Expected RUNS and --out FILE, or --check FILE --list FILE; see `lsdkit predict --help`")
     options = _options(arguments, "ensemble seed allow_incomplete data")
     if arguments.submission:
-        written = {"listed": arguments.list, "missing": arguments.missing}
+        if arguments.split != "test":
+            raise ValueError(f"Expected a submission to answer the test faces, but got --split {arguments.split}")
+        written = {"listed": listed, "missing": arguments.missing}
         return predict.write_submission(_runs(arguments), arguments.out, **written, **options)
+    if listed or arguments.missing:
+        raise ValueError("Expected --submission with --list and --missing: a table of probabilities knows neither")
     return predict.write_probabilities(_runs(arguments), arguments.out, split=arguments.split, **options)
 
 
+def _there(path: str) -> Path:
+    """A path as it was typed, where there is something, else from the project's folder."""
+    return Path(path).resolve() if Path(path).exists() else resolve(path)
+
+
 def _runs(arguments: argparse.Namespace) -> Path:
-    runs = Path(arguments.runs).resolve() if Path(arguments.runs).is_dir() else resolve(arguments.runs)
+    runs = _there(arguments.runs)
     if not runs.is_dir():
         raise FileNotFoundError(f"Expected a folder of runs, but {runs} is not one")
     return runs

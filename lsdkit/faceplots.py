@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from PIL import Image
 
 from lsdkit.plots import COLOURS, INK, LABELS, MAIN, Figure, new_axes, styled
 
@@ -42,7 +43,7 @@ def face_sheet(
     """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    head = 0.0 if titles is None else 0.17 * (1 + max((text.count("\n") for text in titles), default=0)) / size
+    head = _caption(titles, size)
     drawn, axes = new_axes(1, 1, size * columns * 1.04, size * rows * (1.04 + head))
     ax = axes[0, 0]
     for place, image in enumerate(images):
@@ -58,6 +59,53 @@ def face_sheet(
     ax.set(xlim=(0, columns * 1.04 - 0.04), ylim=(rows * (1.04 + head), 0), aspect="equal")
     ax.axis("off")
     return drawn
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    landmarks: np.ndarray | None = None,
+    second: np.ndarray | None = None,
+    *,
+    columns: int = 8,
+    size: float = 1.35,
+) -> Figure:
+    """Pictures of any size and shape on a grid, each centred in a square, with captions and up to two sets of points.
+
+    images: uint8 (H, W, 3) each. landmarks, second: (B, 68, 2) in [-1, 1] of each picture, not drawn where NaN; points
+    outside a picture are drawn on its border. The first set is blue on white lines, the second orange.
+    """
+    side = max(max(image.shape[:2]) for image in images)
+    squares, moved = [], []
+    for place, image in enumerate(images):
+        scale = side / max(image.shape[:2])
+        height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+        square = Image.new("RGB", (side, side), "white")
+        square.paste(
+            Image.fromarray(np.asarray(image)).resize((width, height)), ((side - width) // 2, (side - height) // 2)
+        )
+        squares.append(np.asarray(square))
+        share = np.array([width, height]) / side
+        moved.append([np.clip(points[place], -1, 1) * share for points in (landmarks, second) if points is not None])
+    first = None if landmarks is None else np.stack([points[0] for points in moved])
+    drawn = face_sheet(np.stack(squares), titles, first, columns=columns, size=size)
+    if second is not None:
+        _draw_second(drawn.axes[0], [points[-1] for points in moved], min(columns, len(images)), titles, size)
+    return drawn
+
+
+def _draw_second(ax: Axes, points: Sequence[np.ndarray], columns: int, titles: Sequence[str], size: float) -> None:
+    """Draw a second set of points on a finished `face_sheet`, whose rows are as high as its captions ask for."""
+    head = _caption(titles, size)
+    for place, each in enumerate(points):
+        if np.isfinite(each).all():
+            left, top = place % columns * 1.04, place // columns * (1.04 + head) + head
+            draw_points(ax, (each + 1) / 2 + (left, top), "#E69F00", lw=0.6, ms=size, mew=0)
+
+
+def _caption(titles: Sequence[str] | None, size: float) -> float:
+    """Height of a sheet's captions in sides of a face."""
+    return 0.0 if titles is None else 0.17 * (1 + max((text.count("\n") for text in titles), default=0)) / size
 
 
 @styled

@@ -52,13 +52,14 @@ def test_prepare_csv_and_out(project):
         (["prepare", "release", "faces"], "training_set_synthetic_images"),
         (["prepare", "csv", "absent.csv"], "absent.csv"),
         (["prepare", "folder", "faces", "--landmarks", "deca:nowhere"], "nowhere"),
-        (["prepare", "folder", "faces", "--landmarks", "mediapipe"], "dlib, deca:DIR or table:FILE"),
+        (["prepare", "folder", "faces", "--landmarks", "mediapipe"], "dlib, face-alignment, deca:DIR or table:FILE"),
         (["prepare", "folder", "faces", "--kind", "real"], "photographs"),
         (["report", "nowhere"], "nowhere"),
         (["tables", "nowhere"], "nowhere"),
         (["predict", "nowhere", "--out", "x.csv"], "nowhere"),
         (["predict"], "--check FILE --list FILE"),
         (["audit", "nowhere"], "nowhere"),
+        (["landmarks", "nowhere"], "nowhere"),
         (["pretrain", "nowhere", "--recipe", "smoke"], "nowhere"),
         (["prepare", "join", "one", "two", "--out", "both"], "one"),
         (["sweep", "--members", "table1", "--plan"], "'table1'"),
@@ -135,6 +136,7 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
     module("pretrain", pretrain=stub("pretrain"))
     module("join", join_stores=stub("join"))
     module("auditfiles", write_audit=stub("audit"))
+    module("qualityfiles", write_quality=stub("landmarks"))
     module("predict", **{name: stub(name) for name in ("check", "write_submission", "write_probabilities")})
     monkeypatch.setattr("lsdkit.prepare.summary", str)
     (project / "runs").mkdir()
@@ -149,6 +151,7 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
         "predict --check file --list list",
         "predict runs --out s.csv --submission --list list --missing fear --ensemble all",
         "predict runs --out p.csv --split validation --seed 1",
+        "landmarks data/open --against dlib --faces 50",
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
@@ -168,6 +171,10 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
         ("write_submission", (project / "runs", "s.csv"), {"listed": "list", "missing": "fear"} | chosen),
     ]
     assert calls[9][2] == chosen | {"split": "validation", "ensemble": "", "seed": 1}
+    assert calls[10][1:] == (
+        (project / "data" / "open", project / "runs" / "landmarks-open"),
+        {"against": "dlib", "faces": 50},
+    )
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
 
