@@ -1,0 +1,146 @@
+"""Photographs for a benchmark: what was given, what of it became a face, and who is on it.
+
+No photograph vanishes: one in which no face is found, or that cannot be read, stays in the count as one without a face.
+"""
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lsdkit import prepare
+from lsdkit.expressions import EXPRESSIONS
+from lsdkit.faces import Listing, read_csv, read_folder
+from lsdkit.paths import resolve
+from lsdkit.store import Store, check_free, finish
+
+NAMED = re.compile(r"(.*[^\W\d].*?)_\d+")  # a file's stem NAME_NUMBER, as face collections have it
+LARGEST_SUBJECT = 0.2  # share of the photographs beyond which a name is no person's ("image_0001")
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """The photographs of the six expressions: P in all, with and without a face.
+
+    `rows` (P,) are rows of `store`, -1 where no face was found; `labels` (P,) in 0..5; `subjects` (P,) or None.
+    """
+
+    store: Store
+    keys: list[str]
+    labels: np.ndarray
+    rows: np.ndarray
+    subjects: np.ndarray | None
+    subjects_from: str  # in words
+    lost: dict[str, int]  # reason -> photographs without a face
+    how: dict[str, int]  # how the face was found -> photographs
+
+    @property
+    def found(self) -> np.ndarray:
+        """bool (P,): whether a face was found."""
+        return self.rows >= 0
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """{expression: {"given", "found"}}."""
+        given, found = (
+            np.bincount(part, minlength=len(EXPRESSIONS)) for part in (self.labels, self.labels[self.found])
+        )
+        return {name: {"given": int(given[i]), "found": int(found[i])} for i, name in enumerate(EXPRESSIONS)}
+
+
+def list_photographs(source: Path | str) -> Listing:
+    """The photographs in a folder per expression, or of a CSV file (path, expression and optionally subject)."""
+    source = Path(source)
+    return read_csv(source, split="test") if source.is_file() else read_folder(source, split="test")
+
+
+def prepare_photographs(
+    source: Path | str,
+    out: Path | str,
+    *,
+    pixels: int = 112,
+    grey: bool = True,
+    annotator: str = "dlib",
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Photographs:
+    """Find, align, crop and annotate the faces of photographs into the store `out`; `grey` makes a grey one beside it.
+
+    `source` as in `list_photographs`, `annotator` a name of `lsdkit prepare --landmarks`. What is finished is kept.
+    Raises `ValueError` where no photograph shows one of the six expressions, or where no face is found in any.
+    """
+    options = {"split": "test", "crop": True, "landmarks": annotator, "size": pixels, "jobs": jobs}
+    listing = list_photographs(source)
+    table = listing.table[listing.table["expression"].isin(EXPRESSIONS)]
+    if table.empty:
+        raise ValueError(f"Expected photographs of {', '.join(EXPRESSIONS)} in {source}, but there are none")
+    make = prepare.prepare_csv if Path(source).is_file() else prepare.prepare_folder
+    store = make(source, out, **options, progress=progress)
+    subjects, whence = subjects_of(table)
+    reasons = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
+    reason_of = dict(zip(reasons["path"], reasons["reason"], strict=True))
+    place = {key: row for row, key in enumerate(store.keys)}
+    rows = np.array([place.get(key, -1) for key in table["key"]], dtype=np.int64)
+    lost = Counter(reason_of.get(path, "unknown") for path in table["path"][rows < 0])
+    return Photographs(
+        store=grey_store(store, store.path.with_name(f"{store.path.name}-grey")) if grey else store,
+        keys=table["key"].tolist(),
+        labels=table["expression"].map(EXPRESSIONS.index).to_numpy(np.int64),
+        rows=rows,
+        subjects=subjects,
+        subjects_from=whence,
+        lost=dict(lost),
+        how=dict(Counter(store.faces["landmarks"].iloc[rows[rows >= 0]])),
+    )
+
+
+def subjects_of(table: pd.DataFrame) -> tuple[np.ndarray | None, str]:
+    """Who is on each photograph of a table (columns subject and path), (P,), and where that is known from.
+
+    From the column subject where it is filled; else from files named NAME_NUMBER, where half of them are and no name
+    makes up a fifth of all. A photograph that names nobody is taken for a person of its own. None where nothing says.
+    """
+    given = table["subject"].to_numpy(dtype=object)
+    whence = "the column subject"
+    if not (given != "").any():
+        matches = [NAMED.fullmatch(Path(path).stem) for path in table["path"]]
+        given = np.array([match[1] if match else "" for match in matches], dtype=object)
+        whence = "files named NAME_NUMBER"
+        most = max(Counter(given[given != ""]).values(), default=0)
+        if (given != "").mean() < 0.5 or most > LARGEST_SUBJECT * len(table):
+            return None, "not known"
+    return np.where(given == "", table["key"].to_numpy(dtype=object), given).astype(str), whence
+
+
+def grey_store(store: Store, out: Path | str) -> Store:
+    """The same faces without colour, as the store `out`: each pixel's luma (ITU-R 601, by Pillow) in all channels.
+
+    A finished one of the same pixels is kept and returned.
+    """
+    out = resolve(out)
+    settings = {"reader": "grey", "version": prepare.VERSION, "of": store.manifest["checksums"]}
+    settings["from"] = store.manifest["settings"]
+    with prepare.turn(out):
+        check_free(out)
+        if kept := prepare.finished(out, settings):
+            return kept
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            options = {"mode": "w+", "dtype": np.uint8, "shape": store.images.shape}
+            images = np.lib.format.open_memmap(partial / "images.npy", **options)
+            for row, image in enumerate(store.images):
+                images[row] = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+            images.flush()
+            lost = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
+            described = {name: store.manifest[name] for name in ("kind", "size", "notes")}
+            described |= {"source": store.path.name, "settings": settings}
+            finish(partial, out, store.faces, store.landmarks, lost, **described)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return Store.open(out)

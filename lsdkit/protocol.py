@@ -1,0 +1,83 @@
+"""The protocol of the benchmark: rendered faces in, scores on photographs out. Every constant of it is here.
+
+docs/benchmark.md says what each is for. A change of a constant, or of what the code makes of it, is a new `version`:
+scores of two versions are not compared.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from lsdkit.baselines import NAMES
+from lsdkit.experiment import member_from_parameters
+from lsdkit.recipes import BAGS, NO_APPEARANCE, Member
+
+SINGLE, TWO_BRANCH, ENSEMBLE = "single", "two-branch", "ensemble"
+NETWORKS = (SINGLE, TWO_BRANCH, ENSEMBLE)
+MODELS = (*NAMES, *NETWORKS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Settings of the benchmark; the defaults are the protocol itself."""
+
+    version: int = 1
+    generator: int = 1  # `lsdkit.openset.release.FORMAT`: which renderer
+    fraction: float = 0.01  # of the LSD release's training faces: 2,773
+    validation: int = 600  # rendered faces that choose the epoch
+    test: int = 600  # rendered faces of unseen people, scored beside the photographs
+    pixels: int = 112
+    annotator: str = "dlib"  # finds the faces of photographs, and their landmarks
+    grey: bool = True  # every picture, rendered or photographed, in training and test
+    seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
+    recipe: str = "workshop"
+    settings: str = "sampling=balanced label_smoothing=0.1"  # over the recipe's
+    strong_epochs: int = 6
+    weak_epochs: int = 10  # a bag holds a fifth of the faces
+    strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
+    weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "mobilevitv2"))  # five bags of each
+    resamples: int = 2000  # of the bootstrap
+
+
+PROTOCOL = Protocol()
+
+
+def members_of(model: str, seed: int, protocol: Protocol = PROTOCOL) -> list[Member]:
+    """The networks that a model is made of: none of a baseline, one, or those that vote.
+
+    >>> [len(members_of(model, 0)) for model in ("hog", "single", "two-branch", "ensemble")]
+    [0, 1, 1, 11]
+    """
+    mix, appearance = protocol.strong
+    strong = {"MIX": mix, "APPEARANCE": appearance, "BAG": 0, "EPOCHS": protocol.strong_epochs}
+    drawn = {SINGLE: [strong | {"APPEARANCE": NO_APPEARANCE}], TWO_BRANCH: [strong]}
+    drawn[ENSEMBLE] = [strong] + [
+        {"MIX": mix, "APPEARANCE": appearance, "BAG": bag, "EPOCHS": protocol.weak_epochs}
+        for mix, appearance in protocol.weak
+        for bag in range(1, BAGS + 1)
+    ]
+    return [
+        member_from_parameters(protocol.recipe, **settings, SEED=seed, SETTINGS=protocol.settings)
+        for settings in drawn.get(model, [])
+    ]
+
+
+def networks_of(protocol: Protocol, models: Sequence[str], seed: int) -> dict[str, Member]:
+    """The networks of these models and this seed by name, each once: the vote counts `two-branch` among its members."""
+    return {member.name: member for model in models for member in members_of(model, seed, protocol)}
+
+
+def deviations(protocol: Protocol, models: Sequence[str] = MODELS, generators: Iterable[int] = ()) -> list[str]:
+    """How a benchmark differs from the protocol, in words; none where its scores may be called the protocol's.
+
+    >>> deviations(Protocol(fraction=0.002))
+    ['fraction is 0.002 and not 0.01']
+    """
+    found = []
+    for field in fields(Protocol):
+        here, there = getattr(protocol, field.name), getattr(PROTOCOL, field.name)
+        if here != there:
+            found.append(f"{field.name} is {here} and not {there}")
+    others = sorted(set(generators) - {protocol.generator})
+    found += [f"faces are those of generator {other} and not {protocol.generator}" for other in others]
+    missing = [model for model in MODELS if model not in models]
+    return found + ([f"without {', '.join(missing)}"] if missing else [])
