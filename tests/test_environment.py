@@ -53,6 +53,7 @@ def test_every_imported_package_is_declared():
     provided_by = {
         "PIL": "pillow",
         "sklearn": "scikit-learn",
+        "skimage": "scikit-image",
         "dlib": "dlib-bin",
         "face_alignment": "face-alignment",
         "yaml": "pyyaml",
