@@ -68,10 +68,10 @@ def cost(member: Member) -> Cost:
     """
     recipe = _plain(member.recipe)
     parameters, buffers = _parameters(recipe, member.appearance)
-    emotion = _pass(recipe, "", recipe.classes)
+    emotion = _pass(recipe, "")
     training, kept = (_emotion_passes(member) * value for value in (emotion.training, emotion.kept))
     if member.appearance != NO_APPEARANCE:
-        appearance = _pass(recipe, member.appearance, recipe.classes)
+        appearance = _pass(recipe, member.appearance)
         training, kept = training + appearance.training, kept + appearance.kept
     activations = member.recipe.batch_size * kept
     if member.recipe.precision == "bf16":  # half of it, and each weight once more in two bytes
@@ -129,7 +129,7 @@ def _parameters(recipe: Recipe, appearance: str) -> tuple[Parameters, int]:
 
 
 @lru_cache
-def _pass(recipe: Recipe, appearance: str, classes: int) -> Pass:
+def _pass(recipe: Recipe, appearance: str) -> Pass:
     """Count one pass of the emotion branch (`appearance` ""), or of an appearance branch."""
     network = _network(recipe, appearance or next(iter(dict(recipe.appearances)), NO_APPEARANCE))
     faces = torch.empty(PROBE, 3, recipe.image_size, recipe.image_size, device="meta")

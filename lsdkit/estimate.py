@@ -49,11 +49,16 @@ class Card:
 
 
 def faces_of(recipe: Recipe, data: str = "") -> Faces:
-    """The faces of the store in folder `data`; for "", of the release (`paper`, `authors`) or of the open set."""
+    """The faces of the store in folder `data`; for "", of the release (`paper`, `authors`) or of the open set.
+
+    Raises `ValueError` for a store without training faces.
+    """
     place = resolve(data or (SMOKE_OPEN if recipe.name == "smoke" else DEFAULT_OPEN))
     release = not data and recipe.name in ("paper", "authors")
     if data or (not release and (place / "manifest.json").is_file()):
         store = Store.open(place)
+        if not len(store.rows("train")):
+            raise ValueError(f"Expected training faces in {store.path}, but there are none; choose another store")
         counts = [len(store.rows(split)) for split in ("validation", "test")]
         return Faces(store.labels[store.rows("train")], *counts, f"{project_path(store.path)}, {store.kind}")
     if release:

@@ -228,6 +228,9 @@ def _check_alike(folder: Path, runs: pd.DataFrame, found: list[dict]) -> None:
         settings["recipe"] = settings.pop("name")
         settings["emotion weights"] = weights_of(run, "emotion")
         settings[f"weights of {appearance}"] = weights_of(run, "appearance")
+        started = result.get("weights", {})
+        settings["checksum of the emotion weights"] = started.get("emotion", {}).get("sha256", "")
+        settings[f"checksum of the weights of {appearance}"] = started.get("appearance", {}).get("sha256", "")
         settings[f"backbone of {appearance}"] = backbones.get(appearance, appearance)
         for name, value in settings.items():
             text = value if isinstance(value, str) else json.dumps(value, default=str)

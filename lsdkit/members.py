@@ -4,7 +4,6 @@
 `extra` the 4 strong MobileViTv2 cells that the paper could not train.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -21,7 +20,8 @@ class Plan:
     """What a sweep is to run: which cells, under which recipe and settings, with which seeds.
 
     `weak_seeds` are those of the weak members (Table 3); none means `seeds`. `settings` is "name=value name=value" over
-    the recipe's, `emotion_weights` a source of weights for every emotion branch, `epochs` 0 the recipe's.
+    the recipe's, `emotion_weights` a source of weights for every emotion branch, `appearance_weights` sources of some
+    appearances as "dino=SOURCE vggface2=SOURCE", `epochs` 0 the recipe's.
     """
 
     members: str = "all"  # table2, table3, extra or all; several with commas
@@ -30,6 +30,7 @@ class Plan:
     weak_seeds: tuple[int, ...] = ()
     settings: str = ""
     emotion_weights: str = ""
+    appearance_weights: str = ""
     epochs: int = 0
 
 
@@ -49,24 +50,12 @@ def cells(which: str = "all") -> pd.DataFrame:
     return table if "all" in wanted else table[table["table"].isin(wanted)].reset_index(drop=True)
 
 
-def members_of(
-    which: str = "all",
-    recipe: str = "paper",
-    seeds: Sequence[int] = (0,),
-    weak_seeds: Sequence[int] = (),
-    settings: str = "",
-    emotion_weights: str = "",
-    epochs: int = 0,
-) -> list[Member]:
-    """The members of a sweep, in the order of the table; see `Plan` for the arguments.
+def members_of(plan: Plan) -> list[Member]:
+    """The members of a sweep, in the order of the table. Raises `ValueError`, with the valid values, for a wrong one.
 
-    Raises `ValueError`, with the valid values, for a wrong one.
-
-    >>> [member.name for member in members_of("table2", "smoke")][-1]
+    >>> [member.name for member in members_of(Plan(members="table2", recipe="smoke"))][-1]
     'smoke-mixup-dino-nobasic-bag0-seed0'
     """
-    options = {"seeds": tuple(seeds), "weak_seeds": tuple(weak_seeds), "settings": settings}
-    plan = Plan(members=which, recipe=recipe, emotion_weights=emotion_weights, epochs=epochs, **options)
     return [member_from_parameters(**parameters) for _, parameters in drawn(plan)]
 
 
@@ -78,11 +67,22 @@ def drawn(plan: Plan) -> list[tuple[str, dict]]:
     with_settings(recipe_named(plan.recipe), plan.settings)
     if not plan.seeds:
         raise ValueError("Expected at least one seed, but got none")
-    found = []
+    found, own = [], _by_appearance(plan.appearance_weights)
     for cell in cells(plan.members).itertuples():
         for seed in dict.fromkeys((plan.weak_seeds or plan.seeds) if cell.bag else plan.seeds):
             parameters = {"RECIPE": plan.recipe, "MIX": cell.mix, "APPEARANCE": cell.appearance}
             parameters |= {"BASIC_AUG": bool(cell.basic_aug), "BAG": int(cell.bag), "SEED": seed, "EPOCHS": plan.epochs}
             parameters |= {"EMOTION_WEIGHTS": plan.emotion_weights, "SETTINGS": plan.settings}
+            parameters |= {"APPEARANCE_WEIGHTS": own.get(cell.appearance, "")}
             found.append((cell.table, parameters))
     return found
+
+
+def _by_appearance(text: str) -> dict[str, str]:
+    """ "dino=SOURCE vggface2=SOURCE" -> {appearance: source}."""
+    own = dict(part.partition("=")[::2] for part in text.split())
+    for name, source in own.items():
+        check_choice("--appearance-weights", name, ("vggface2", "dino", "mobilevitv2"))
+        if not source:
+            raise ValueError(f"Expected --appearance-weights as 'dino=SOURCE vggface2=SOURCE', but got {text!r}")
+    return own

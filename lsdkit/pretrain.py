@@ -78,6 +78,8 @@ def pretrain(
     face, and as `train_member` does.
     """
     check_choice("order", order, ORDERS)
+    if kind and order != JOINED:
+        raise ValueError(f"Expected `kind` for order 'joined' only, but got {kind!r} with {order!r}")
     device_named(device)
     base = replace(with_settings(recipe_named(recipe), settings), classes=classes)
     base = base.with_source("emotion", weights) if weights else base

@@ -7,6 +7,7 @@ finished is not run again, so a sweep that was killed goes on.
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,9 +22,10 @@ import lsdkit
 from lsdkit import checkpoints, costs, estimate, files, initial, prepare, results
 from lsdkit.experiment import member_from_parameters
 from lsdkit.headless import Job, check_parameters, execute_all, notebook_path
-from lsdkit.members import Plan, drawn, members_of  # noqa: F401 (part of this module's face)
+from lsdkit.members import Plan, drawn
+from lsdkit.multitask import MultiTask
 from lsdkit.paths import project_path, resolve
-from lsdkit.recipes import Member
+from lsdkit.recipes import Member, Recipe
 from lsdkit.sampling import training_rows
 from lsdkit.store import Store
 from lsdkit.tables import write_tables
@@ -80,7 +82,7 @@ def run_sweep(
     places = _places(gpus, device)
     recipe = next(iter(members.values())).recipe
     for appearance in dict.fromkeys(member.appearance for member in members.values()):
-        initial.fingerprints(recipe, appearance)  # a missing weight file ends the sweep here
+        _check_weights(recipe, appearance)
     jobs = jobs or max(1, len(places))
     threads = max(1, cores() // jobs)
     store = prepare.open_or_render(data, recipe)
@@ -130,12 +132,10 @@ def plan_sweep(out: Path | str, plan: Plan, *, data: str = "", on: str = "") -> 
 
 
 def finished(folder: Path, member: Member, store: Store) -> bool:
-    """Whether the folder holds this member's result on this store, and the notebook that made it."""
-    if not (folder / f"{NOTEBOOK}.ipynb").is_file() or not results.result_path(folder).is_file():
-        return False
-    result = results.read_result(folder)
-    same_faces = result["store"]["checksums"]["images.npy"] == store.manifest["checksums"]["images.npy"]
-    return same_faces and result["spec_hash"] == member.spec_hash()
+    """Whether the folder holds this member's result, on this store and from these weights, and its notebook."""
+    claim = folder / "member.json"
+    left = (claim, folder / f"{NOTEBOOK}.ipynb", results.result_path(folder))
+    return all(path.is_file() for path in left) and files.read_json(claim) == identity_of(member, store)
 
 
 def cores() -> int:
@@ -155,6 +155,14 @@ def _places(gpus: Sequence[str], device: str) -> list[str]:
             f"but got {', '.join(unknown)}; leave --gpus out to use what there is"
         )
     return list(gpus) or visible
+
+
+def _check_weights(recipe: Recipe, appearance: str) -> None:
+    """Load what the branches start from once, so that a missing or unfit file ends the sweep before anything runs."""
+    if initial.fingerprints(recipe, appearance):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each run tells of its own
+            initial.start(MultiTask(recipe, appearance), recipe, appearance)
 
 
 def _work(member: Member, store: Store) -> float:

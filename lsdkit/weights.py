@@ -93,9 +93,13 @@ def _read(path: Path) -> object:
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], origin: Path | str) -> Report:
     """Copy tensors into `network` by name and report every key; `origin` names them in errors.
 
-    Raises `ValueError` where less than nine in ten of the network's tensors are found: such weights belong to
-    another architecture. Keys beyond the network's, such as a classifier's, are reported and left.
+    Raises `ValueError` where less than nine in ten of the network's tensors are found, because such weights belong to
+    another architecture, and for numbers that are not finite. Keys beyond the network's, such as a classifier's, are
+    reported and left.
     """
+    broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"Expected finite numbers in {origin}, but {', '.join(broken[:3])} hold others; get it again")
     own, report = network.state_dict(), Report()
     for key, value in own.items():
         fits = key in tensors and tensors[key].shape == value.shape

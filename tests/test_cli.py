@@ -155,7 +155,7 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
-    sweep |= {"emotion_weights": "", "epochs": 0}
+    sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0}
     running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
     assert calls[0] == ("sweep", ("runs/sweep-tiny", sweep), running)
     assert calls[1][0] == "plan"
@@ -167,8 +167,12 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
     assert calls[6][1] == (project / "data" / "open", project / "runs" / "audit-open")
     chosen = {"ensemble": "all", "seed": None, "allow_incomplete": False, "data": ""}
     assert calls[7:9] == [
-        ("check", ("file", "list"), {}),
-        ("write_submission", (project / "runs", "s.csv"), {"listed": "list", "missing": "fear"} | chosen),
+        ("check", (project / "file", str(project / "list")), {}),
+        (
+            "write_submission",
+            (project / "runs", "s.csv"),
+            {"listed": str(project / "list"), "missing": "fear"} | chosen,
+        ),
     ]
     assert calls[9][2] == chosen | {"split": "validation", "ensemble": "", "seed": 1}
     assert calls[10][1:] == (
@@ -182,3 +186,16 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
 def test_help_needs_no_torch():
     script = "import sys; from lsdkit.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--submission --split validation", "answer the test faces"),
+        ("--missing FEAR", "Expected --submission with"),
+        ("--list names.txt", "Expected --submission with"),
+    ],
+)
+def test_predict_refuses_options_that_would_be_ignored(options, words, tmp_path, capsys):
+    assert main(f"predict {tmp_path} --out {tmp_path / 'out.csv'} {options}".split()) == 2
+    assert words in capsys.readouterr().err

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lsdkit import files, headless, results, sweep
 from lsdkit.members import Plan, cells, members_of
@@ -77,19 +79,31 @@ def test_the_cells_are_the_papers():
 
 
 def test_members_take_the_seeds_of_their_strength():
-    found = members_of("all", "smoke", (3,), (0, 1, 2), "label_smoothing=0.1", "", 1)
+    found = members_of(Plan(recipe="smoke", seeds=(3,), weak_seeds=(0, 1, 2), settings="label_smoothing=0.1", epochs=1))
     assert len(found) == 12 + 90
     assert len({member.name for member in found}) == len(found)
     assert {member.seed for member in found if member.bag == 0} == {3}
     assert {member.seed for member in found if member.bag} == {0, 1, 2}
     assert all(member.recipe.label_smoothing == 0.1 and member.epochs == 1 for member in found)
-    assert {member.seed for member in members_of("table3", "smoke", (1, 2))} == {1, 2}
-    assert members_of("extra", "smoke", emotion_weights="runs/one")[0].recipe.source("emotion") == "runs/one"
-    assert len(members_of("table2", "smoke", (0, 0))) == 8  # a seed that is said twice is one
+    assert {member.seed for member in members_of(Plan(members="table3", recipe="smoke", seeds=(1, 2)))} == {1, 2}
+    assert (
+        members_of(Plan(members="extra", recipe="smoke", emotion_weights="runs/one"))[0].recipe.source("emotion")
+        == "runs/one"
+    )
+    assert (
+        len(members_of(Plan(members="table2", recipe="smoke", seeds=(0, 0)))) == 8
+    )  # a seed that is said twice is one
     with pytest.raises(ValueError, match="at least one seed"):
-        members_of("all", "smoke", ())
+        members_of(Plan(recipe="smoke", seeds=()))
     with pytest.raises(ValueError, match="but got 'alfa=1'"):
-        members_of("all", "smoke", settings="alfa=1")
+        members_of(Plan(recipe="smoke", settings="alfa=1"))
+
+
+def test_weights_of_another_architecture_end_a_sweep_before_anything_runs(fake, tmp_path):
+    torch.save({"conv1.weight": torch.zeros(2)}, tmp_path / "another.pth")
+    with pytest.raises(ValueError, match=r"belong to its backbone narrow_caffe, but dino_resnet50@.* to resnet50"):
+        fake.run(replace(TWO, emotion_weights=f"dino_resnet50@{tmp_path / 'another.pth'}"))
+    assert not fake.ran
 
 
 def test_a_sweep_runs_everything_once(fake):
@@ -98,7 +112,7 @@ def test_a_sweep_runs_everything_once(fake):
     assert "72 runs: 0 done before, 72 run now, 0 failed" in said
     assert "the tables" in said
     assert fake.tables == [(fake.out, fake.out / "tables")]
-    assert sorted(fake.ran) == sorted({m.name for m in members_of("all", "smoke", (0,), (0, 1))})
+    assert sorted(fake.ran) == sorted({m.name for m in members_of(plan)})
     assert len(fake.ran) == 72
     assert all("mobilevitv2" in name and "bag0" in name for name in fake.ran[:4])  # the longest first
     assert fake.ran[0].startswith("smoke-mixaugment")
@@ -119,7 +133,7 @@ def test_a_sweep_runs_everything_once(fake):
 
 
 def test_a_failed_run_stops_no_other_and_is_run_again(fake):
-    names = [member.name for member in members_of("extra", "smoke")]
+    names = [member.name for member in members_of(Plan(members="extra", recipe="smoke"))]
     fake.failing = {names[1]}
     with pytest.raises(SystemExit, match="1"):
         fake.run()
@@ -137,13 +151,16 @@ def test_a_failed_run_stops_no_other_and_is_run_again(fake):
 
 def test_what_is_not_this_member_on_these_faces_is_not_done(fake, tiny_store):
     fake.run()
-    member = members_of("extra", "smoke")[0]
-    folder, other = fake.out / member.name, members_of("extra", "smoke", epochs=1)[0]
+    member = members_of(Plan(members="extra", recipe="smoke"))[0]
+    folder, other = fake.out / member.name, members_of(Plan(members="extra", recipe="smoke", epochs=1))[0]
     assert sweep.finished(folder, member, tiny_store)
     assert not sweep.finished(folder, other, tiny_store)
-    result = json.loads((folder / "result.json").read_text())
-    result["store"]["checksums"]["images.npy"] = "0"
-    (folder / "result.json").write_text(json.dumps(result))
+    for name in ("images.npy", "landmarks.npy", "faces"):
+        identity = identity_of(member, tiny_store)
+        identity["store"][name] = "0"
+        (folder / "member.json").write_text(json.dumps(identity))
+        assert not sweep.finished(folder, member, tiny_store)
+    (folder / "member.json").write_text(json.dumps(identity_of(member, tiny_store) | {"weights": {"emotion": "0"}}))
     assert not sweep.finished(folder, member, tiny_store)
     (folder / "result.json").unlink()
     (folder / "member.json").write_text(json.dumps(identity_of(other, tiny_store)))
@@ -320,3 +337,12 @@ def test_a_notebook_that_takes_too_long_is_ended(tiny_store, tmp_path):
     assert headless.execute(job, 1, timeout=3.0) == "it ran longer than 3 s"
     assert time.monotonic() - start < 3 + 3 * headless.ENDS_WITHIN
     assert not (tmp_path / "03.ipynb").exists()
+
+
+def test_appearances_may_have_weights_of_their_own():
+    plan = Plan(members="table2", recipe="smoke", appearance_weights="dino=runs/dino")
+    sources = {member.appearance: member.recipe.source(member.appearance) for member in members_of(plan)}
+    assert sources == {"dino": "runs/dino", "vggface2": "random"}
+    for text, words in (("dinno=runs/dino", "'dino'"), ("dino", "dino=SOURCE")):
+        with pytest.raises(ValueError, match=words):
+            members_of(Plan(recipe="smoke", appearance_weights=text))

@@ -160,3 +160,10 @@ def test_names_of_the_ports_from_matconvnet_cover_the_graph():
     assert len(keys) == len(own)
     for other in ("classifier.weight", "conv1.weight", "layer1.0.conv1.weight", "conv2_1_5x5.weight", "meta"):
         assert weights.dag_name(other) == other
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    network = torch.nn.Linear(2, 2)
+    tensors = {"weight": torch.full((2, 2), torch.nan), "bias": torch.zeros(2)}
+    with pytest.raises(ValueError, match="finite numbers in a file, but weight"):
+        weights.fill(network, tensors, "a file")
