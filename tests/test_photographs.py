@@ -1,0 +1,107 @@
+"""Photographs: none vanishes, people are told apart where something says who they are, and colour goes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lsdkit import prepare
+from lsdkit.decode import LeftOut
+from lsdkit.photographs import grey_store, prepare_photographs, subjects_of
+
+
+class HalfFound:
+    """In place of the search for faces: pictures of an odd width have none."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, image, key):
+        if image.width % 2:
+            raise LeftOut("no_face", "odd")
+        points = np.random.default_rng(image.width).uniform(-0.5, 0.5, (68, 2))
+        return image.resize((self.size, self.size)), points, "found"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Ten photographs a class but two of fear, three with an odd width each (one of fear); and a broken one of sadness."""
+    monkeypatch.setattr(prepare, "_transform", lambda landmarks, given, crop, size: HalfFound(size))
+    generator = np.random.default_rng(0)
+    for index, name in enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for number in range(2 if name == "fear" else 10):
+            width = 21 if number in (1, 4, 7) else 20
+            pixels = generator.integers(0, 256, (20, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "in" / name / f"Some_One{(index + number) % 8}_{number:04}.png")
+    (tmp_path / "in" / "sadness" / "Some_One9_0001.jpg").write_bytes(b"no picture")
+    return tmp_path / "in"
+
+
+QUIET = {"jobs": 1, "progress": False, "pixels": 16}
+
+
+def test_every_photograph_of_the_six_is_counted(folder, tmp_path):
+    found = prepare_photographs(folder, tmp_path / "out", **QUIET)
+    counts = found.counts()
+    assert counts["ANGER"] == {"given": 10, "found": 7}
+    assert counts["FEAR"] == {"given": 2, "found": 1}
+    assert counts["SADNESS"] == {"given": 11, "found": 7}
+    assert len(found.labels) == sum(each["given"] for each in counts.values()) == 53
+    assert found.lost == {"no_face": 16, "unreadable": 1}
+    assert found.how == {"found": 36}
+    rows = found.rows[found.found]
+    assert (found.store.labels[rows] == found.labels[found.found]).all()
+    assert [found.store.keys[row] for row in rows] == [
+        key for key, there in zip(found.keys, found.found, strict=True) if there
+    ]
+    assert found.store.path == tmp_path / "out-grey"
+    assert np.ptp(found.store.images[:], axis=-1).max() == 0
+    assert len(set(found.subjects)) == 9
+    assert found.subjects_from == "files named NAME_NUMBER"
+
+
+def test_a_table_may_say_who_they_are(folder, tmp_path):
+    paths = sorted(folder.glob("anger/*.png")) + sorted(folder.glob("fear/*.png"))
+    table = pd.DataFrame({"path": paths, "expression": [path.parent.name for path in paths]})
+    table["subject"] = ["a", "b", "c", "c"] * 3
+    table.to_csv(tmp_path / "photos.csv", index=False)
+    found = prepare_photographs(tmp_path / "photos.csv", tmp_path / "out", grey=False, **QUIET)
+    assert found.counts()["ANGER"] == {"given": 10, "found": 7}
+    assert sorted(set(found.subjects)) == ["a", "b", "c"]
+    assert found.subjects_from == "the column subject"
+    assert found.store.path == tmp_path / "out"
+
+
+def test_names_that_are_no_persons_are_not_taken_for_some():
+    def subjects(*paths):
+        return subjects_of(pd.DataFrame({"key": [f"key-{path}" for path in paths], "subject": "", "path": paths}))
+
+    people = [f"x/Ann_Lee{number}_0001.jpg" for number in range(8)]
+    assert subjects(*people, "x/Ann_Lee0_0002.jpg", "x/photo.jpg")[0].tolist() == [
+        *(f"Ann_Lee{number}" for number in range(8)),
+        "Ann_Lee0",
+        "key-x/photo.jpg",
+    ]
+    assert subjects(*(f"x/image_{number}.jpg" for number in range(9)))[0] is None
+    assert subjects(*(f"x/{number:05}.jpg" for number in range(9))) == (None, "not known")
+    assert subjects(*people[:3], "x/a.jpg", "x/b.jpg", "x/c.jpg", "x/d.jpg")[0] is None
+
+
+def test_grey_is_pillows_luma_and_is_kept(tiny_store, tmp_path, monkeypatch):
+    grey = grey_store(tiny_store, tmp_path / "grey")
+    grey.verify()
+    expected = tiny_store.images[:].astype(float) @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey.images[:] - expected[..., None]).max() <= 1
+    assert grey.faces.equals(tiny_store.faces)
+    np.testing.assert_array_equal(grey.landmarks, tiny_store.landmarks)
+    assert grey.kind == "rendered"
+    written = (grey.path / "manifest.json").stat().st_mtime_ns
+    assert (grey_store(tiny_store, tmp_path / "grey").path / "manifest.json").stat().st_mtime_ns == written
+
+
+def test_a_folder_without_the_six_expressions_is_refused(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (folder / "neutral").rename(tmp_path / "other" / "neutral")
+    with pytest.raises(ValueError, match="photographs of ANGER"):
+        prepare_photographs(tmp_path / "other", tmp_path / "out", **QUIET)
