@@ -193,7 +193,8 @@ def _prepare(
         "iscrop_false": iscrop_false,
         "crop": crop,
     }
-    settings["source_digest"] = _digest(listing, given)
+    why_missing = {key: f"missing: {why}" for key, why in read.status.items() if why == "implausible"}
+    settings["source_digest"] = _digest(listing, given, why_missing)
     if transform is not None:
         settings["annotator_version"] = annotators.VERSION
     root = listing.root.resolve()
@@ -214,7 +215,7 @@ def _prepare(
             transform=transform,
             left_out=listing.left_out,
             landmark_source=landmarks.partition(":")[0] or "given",
-            why_missing={key: f"missing: {why}" for key, why in read.status.items() if why == "implausible"},
+            why_missing=why_missing,
             across_splits=listing.random_split,
             jobs=jobs,
             progress=progress,
@@ -247,7 +248,7 @@ def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Cal
     return Crop(size, given, annotator) if crop else Annotate(given, annotator)
 
 
-def _digest(listing: Listing, landmarks: dict) -> str:
+def _digest(listing: Listing, landmarks: dict, why_missing: dict) -> str:
     """Changes with the table, the landmarks, and each file's size and time: is a store still its source's?"""
     digest = hashlib.sha256(listing.table.to_csv(index=False).encode())
     for path in listing.table["path"]:
@@ -256,6 +257,8 @@ def _digest(listing: Listing, landmarks: dict) -> str:
         digest.update(f"{status.st_size},{status.st_mtime_ns};".encode() if status else b"none;")
     for key in sorted(landmarks):
         digest.update(key.encode() + landmarks[key].tobytes())
+    for key in sorted(why_missing):
+        digest.update(f"{key},{why_missing[key]};".encode())
     return digest.hexdigest()
 
 

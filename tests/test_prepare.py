@@ -161,6 +161,12 @@ def test_folder_with_landmarks_of_deca(tmp_path):
     store = prepare.prepare_folder(source, tmp_path / "out", iscrop_false=True, **options)
     np.testing.assert_allclose(store.landmarks[store.keys.index("train/HAPPINESS/3")], points(), atol=1e-6)
     assert np.isfinite(store.landmarks).all((1, 2)).sum() == 1
+    upside_down = tmp_path / "deca" / "Happy" / "2"
+    upside_down.mkdir()
+    np.savetxt(upside_down / "2_kpt2d.txt", points() * [112, -112] + 112)
+    store = prepare.prepare_folder(source, tmp_path / "out", iscrop_false=True, **options)
+    said = dict(zip(store.keys, store.faces["landmarks"], strict=True))
+    assert [said[f"train/HAPPINESS/{i}"] for i in (1, 2, 3)] == ["missing", "missing: implausible", "deca"]
 
 
 def test_wrong_options_end_before_any_work(tmp_path):
