@@ -272,7 +272,9 @@ def _write(bench: _Bench, source: str, seconds: float) -> str:
             for name in ("found", "all")
         }
         counts = sum(kept["found"][0].sum(-1)[:, : len(EXPRESSIONS)] for kept in seeds)
-        files.write_bytes(bench.out / f"confusion-{model}.png", plots.png(plots.confusion(counts), 150))
+        drawn = plots.confusion(counts)
+        drawn.axes[0].set_title(f"{model}: {int(counts.sum()):,} answers, {len(seeds)} seeds", fontsize=10, loc="left")
+        files.write_bytes(bench.out / f"confusion-{model}.png", plots.png(drawn, 150))
     settings = {seed: _drawn(store) for seed, store in bench.open_sets.items()}
     generators = {each.get("format", 0) for each in settings.values()}
     value = {

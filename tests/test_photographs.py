@@ -25,7 +25,7 @@ class HalfFound:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Ten photographs a class but two of fear, three with an odd width each (one of fear); and a broken one of sadness."""
+    """Ten photographs a class but two of fear, three of an odd width each (one of fear); a broken one of sadness."""
     monkeypatch.setattr(prepare, "_transform", lambda landmarks, given, crop, size: HalfFound(size))
     generator = np.random.default_rng(0)
     for index, name in enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")):
