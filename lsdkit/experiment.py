@@ -19,7 +19,7 @@ IMBALANCE = {  # what notebook 04 compares: a name for each way to weigh rare cl
     "balanced sampling": "sampling=balanced",
     "label smoothing 0.1": "label_smoothing=0.1",
 }
-IMBALANCE_SHORT = "steps_per_epoch=60 learning_rate=0.002"  # keeps those five trainings short
+IMBALANCE_SHORT = "epochs=1 steps_per_epoch=100 learning_rate=0.002"  # keeps those five trainings short
 KINDS = {
     "rendered": "rendered faces: drawn by this kit, no photographs and no real people",
     "photographs": "photographs",
