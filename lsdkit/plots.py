@@ -227,9 +227,14 @@ def confusion(counts: np.ndarray, names: Sequence[str] = LABELS) -> Figure:
 
 @styled
 def scores(
-    names: Sequence[str], values: Sequence[float], low: Sequence[float], high: Sequence[float], groups: Sequence[str]
+    names: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    groups: Sequence[str],
+    score: str = "",
 ) -> Figure:
-    """Macro F1 of members and ensembles as dots with intervals, top down; `groups` sets the colour."""
+    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets the colour."""
     drawn, axes = new_axes(1, 1, 8.4, 0.9 + 0.3 * len(names))
     ax, places = axes[0, 0], np.arange(len(names))
     values, low, high, groups = (np.asarray(column) for column in (values, low, high, groups))
@@ -241,9 +246,10 @@ def scores(
         ax.plot(values[chosen], places[chosen], marker, color=colour, ms=7, label=group)
     for place, value, right in zip(places, values, high, strict=True):
         ax.text(right, place, f"  {value:.3f}", va="center", fontsize=9)
-    ax.axvline(1 / 6, color=MUTED, lw=1, ls=":")
-    ax.set(xlim=(0, 1), xlabel="macro F1 (dotted: chance, 1/6)", yticks=places, ylim=(len(names) - 0.4, -0.6))
-    ax.set_yticklabels(names, fontsize=9)
+    if not score:
+        ax.axvline(1 / 6, color=MUTED, lw=1, ls=":")
+    ax.set(xlim=(0, 1), xlabel=score or "macro F1 (dotted: chance, 1/6)", ylim=(len(names) - 0.4, -0.6))
+    ax.set_yticks(places, names, fontsize=9)
     ax.tick_params(left=False)
     ax.grid(axis="x")
     drawn.legend(loc="outside upper left", ncols=4)
