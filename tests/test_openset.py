@@ -79,7 +79,8 @@ def test_every_expression_has_variants_of_known_actions():
         assert 3 <= len(VARIANTS[expression]) <= 5
         for variant in VARIANTS[expression]:
             for seed in range(5):
-                actions, gaze = draw_actions(head, variant, np.random.default_rng(seed), (0.7, 1.1))
+                actions, gaze, intensity = draw_actions(head, variant, np.random.default_rng(seed), (0.7, 1.1))
+                assert 0.7 <= intensity <= 1.1
                 assert actions.shape == (52,)
                 assert np.isfinite(gaze).all()
                 assert (actions >= 0).all()

@@ -1,5 +1,7 @@
 """From a variant of an expression to the amounts by which this face moves: strength, asymmetry, accidents, gaze."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lsdkit.openset.head import Head
@@ -18,10 +20,16 @@ DISTRACTORS = (  # small actions that say nothing of the expression
 )  # fmt: skip
 
 
-def draw_actions(
-    head: Head, variant: Variant, generator: np.random.Generator, intensity: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of the facial actions, (U,) float32, and the gaze (2,) in degrees (to the subject's left, up).
+class Drawn(NamedTuple):
+    """What a face does."""
+
+    actions: np.ndarray  # (U,) float32, coefficients of the facial actions in the order of `head.unit_names`
+    gaze: np.ndarray  # (2,) degrees, to the subject's left and up
+    intensity: float  # of the expression: all of its actions are multiplied by it
+
+
+def draw_actions(head: Head, variant: Variant, generator: np.random.Generator, intensity: tuple[float, float]) -> Drawn:
+    """How a face shows a variant of an expression.
 
     Intensity is drawn from the range given (below 0.5 nobody can name the expression), each action varies by 15%,
     left and right by another 12%; two distractors of up to 0.15 are added, and 12% of the faces half blink.
@@ -46,7 +54,7 @@ def draw_actions(
     for unit in _sides(head, "eyeBlink"):  # lids that cross show as holes
         closed = actions[unit] + 0.4 * actions[unit.replace("Blink", "Squint")]
         actions[unit] = max(0.0, actions[unit] - max(0.0, closed - 1.0))
-    return np.array(list(actions.values()), np.float32), np.array([sideways, upward])
+    return Drawn(np.array(list(actions.values()), np.float32), np.array([sideways, upward]), float(strength))
 
 
 def _sides(head: Head, name: str) -> tuple[str, ...]:

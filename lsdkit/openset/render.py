@@ -52,7 +52,7 @@ def render_face(
     generator = numpy_generator(seed, "render")
     drawn = variant_of(expression, variant or draw_variant(expression, generator))
     person = _person(subject_seed)
-    actions, gaze = draw_actions(head, drawn, generator, ranges.intensity)
+    actions, gaze, _ = draw_actions(head, drawn, generator, ranges.intensity)
     shot = draw_shot(ranges, generator)
 
     points = person.points + blend(actions, head.units)
