@@ -1,13 +1,14 @@
-"""One rendered face: a subject, an expression and a style make a picture and its 68 landmarks."""
+"""One rendered face: a subject, an expression and a style make a picture, its 68 landmarks and what was drawn."""
 
 import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.openset.actions import draw_actions
-from lsdkit.openset.appearance import draw_background, draw_shot, style_named
+from lsdkit.openset.actions import Drawn, draw_actions
+from lsdkit.openset.appearance import Shot, Style, draw_background, draw_shot, style_named
 from lsdkit.openset.camera import crop, project, rotation
+from lsdkit.openset.contour import JAW, between, visible_contour
 from lsdkit.openset.develop import develop
 from lsdkit.openset.hair import hair_cover
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SKIN, TEETH, TONGUE, load_head
@@ -26,6 +27,10 @@ class Face(NamedTuple):
     landmarks: np.ndarray  # (68, 2) float32 in [-1, 1] of the picture, x right, y down
     variant: str
     actions: np.ndarray  # (52,) float32, the facial actions in the order of `load_head().unit_names`
+    contour: np.ndarray  # (68, 2) float32, `landmarks` with points 0-16 on the visible outline (see `contour`)
+    intensity: float  # of the expression, which multiplies its actions
+    pose: np.ndarray  # (3,) degrees as seen in the picture: yaw to the subject's left, pitch up, roll to the left
+    gaze: np.ndarray  # (2,) degrees off the camera, to the subject's left and up
 
 
 class _Person(NamedTuple):
@@ -34,6 +39,20 @@ class _Person(NamedTuple):
     triangles: np.ndarray
     parts: np.ndarray
     two_sided: np.ndarray
+
+
+class Scene(NamedTuple):
+    """A posed head before it is painted. Camera space has x right, y up and z towards the viewer, in decimetres."""
+
+    person: _Person
+    variant: str
+    drawn: Drawn
+    shot: Shot
+    posed: np.ndarray  # (N, 3) float32, camera space
+    eyes: np.ndarray  # (2, 3), centres of the eye balls, camera space
+    flat: np.ndarray  # (N, 3) in the unit square of the crop, x right, y down, and the distance from the camera
+    contour: np.ndarray  # (17, 3) likewise, the visible outline of the jaw
+    turned: float  # degrees by which the crop turned the picture to the left
 
 
 def render_face(
@@ -50,37 +69,67 @@ def render_face(
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     head, ranges = load_head(), style_named(style)
     generator = numpy_generator(seed, "render")
-    drawn = variant_of(expression, variant or draw_variant(expression, generator))
-    person = _person(subject_seed)
-    actions, gaze, _ = draw_actions(head, drawn, generator, ranges.intensity)
-    shot = draw_shot(ranges, generator)
-
-    points = person.points + blend(actions, head.units)
-    eyes = np.stack([points[head.vertex_parts == part].mean(0) for part in (EYE_LEFT, EYE_RIGHT)])
-    turn = rotation(shot.yaw, shot.pitch, shot.roll).astype(np.float32)
-    centre = np.append(eyes[:, :2].mean(0), eyes[0, 2] - 0.9).astype(np.float32)
-    posed = (points - centre) @ turn.T
-    flat = crop(project(posed, shot.distance), head.landmarks, shot.jitter)
-    screen = (flat * [AVERAGE * pixels, AVERAGE * pixels, 1.0]).astype(np.float32)
-
+    scene = stage(expression, variant, _person(subject_seed), ranges, generator)
+    person, shot = scene.person, scene.shot
+    screen = (scene.flat * [AVERAGE * pixels, AVERAGE * pixels, 1.0]).astype(np.float32)
     seen, weights = rasterise(screen, person.triangles, person.two_sided, AVERAGE * pixels)
     surface = Surface(
         triangles=person.triangles,
         parts=person.parts,
         rest=head.rest,
-        posed=posed,
-        normals=vertex_normals(posed, person.triangles),
+        posed=scene.posed,
+        normals=vertex_normals(scene.posed, person.triangles),
         masks=head.masks,
         openness=openness(),
-        eyes=((eyes - centre) @ turn.T).astype(np.float32),
-        gaze=_gaze(gaze, (eyes - centre) @ turn.T, shot.distance),
+        eyes=scene.eyes.astype(np.float32),
+        gaze=_gaze(scene.drawn.gaze, scene.eyes, shot.distance),
     )
     layer = shade(seen, weights, surface, _paint(person.subject, shot.shirt), shot.light)
     mask = layer[..., 3]
     light = layer[..., :3] + (1.0 - mask[..., None]) * draw_background(ranges, pixels, generator)
     image = develop(light, mask, shot.brightness, ranges, generator)
-    landmarks = (flat[head.landmarks, :2] * 2.0 - 1.0).astype(np.float32)
-    return Face(image, landmarks, drawn.name, actions)
+    return Face(
+        image=image,
+        landmarks=_of_picture(scene.flat[head.landmarks]),
+        variant=scene.variant,
+        actions=scene.drawn.actions,
+        contour=_of_picture(np.concatenate([scene.contour, scene.flat[head.landmarks[JAW:]]])),
+        intensity=scene.drawn.intensity,
+        pose=np.array([shot.yaw, shot.pitch, shot.roll + scene.turned]),
+        gaze=scene.drawn.gaze,
+    )
+
+
+def stage(expression: str, variant: str, person: _Person, ranges: Style, generator: np.random.Generator) -> Scene:
+    """Draw the expression and the shot of a person, and pose the head; the draws of the picture itself follow."""
+    head = load_head()
+    chosen = variant_of(expression, variant or draw_variant(expression, generator))
+    drawn = draw_actions(head, chosen, generator, ranges.intensity)
+    shot = draw_shot(ranges, generator)
+
+    points = person.points + blend(drawn.actions, head.units)
+    eyes = np.stack([points[head.vertex_parts == part].mean(0) for part in (EYE_LEFT, EYE_RIGHT)])
+    turn = rotation(shot.yaw, shot.pitch, shot.roll).astype(np.float32)
+    centre = np.append(eyes[:, :2].mean(0), eyes[0, 2] - 0.9).astype(np.float32)
+    posed = (points - centre) @ turn.T
+    screen = project(posed, shot.distance)
+    flat = crop(screen, head.landmarks, shot.jitter)
+    contour = between(flat, *visible_contour(screen, turn))
+    return Scene(
+        person, chosen.name, drawn, shot, posed, (eyes - centre) @ turn.T, flat, contour, _turned(screen, flat)
+    )
+
+
+def _of_picture(flat: np.ndarray) -> np.ndarray:
+    """Points of the crop's unit square, (n, 3), in [-1, 1] of the picture, (n, 2) float32."""
+    return (flat[:, :2] * 2.0 - 1.0).astype(np.float32)
+
+
+def _turned(screen: np.ndarray, flat: np.ndarray) -> float:
+    """Degrees by which the crop turned the picture to the left (counter-clockwise), from where two points went."""
+    chin, brow = load_head().landmarks[[8, 27]]
+    before, after = ((points[brow, :2] - points[chin, :2]) @ [1.0, -1.0j] for points in (screen, flat))
+    return float(np.degrees(np.angle(after / before)))
 
 
 @functools.lru_cache(maxsize=128)
