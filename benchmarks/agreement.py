@@ -1,0 +1,183 @@
+"""How far dlib's 68-point predictor lies from the open set's landmarks, on faces rendered for the purpose.
+
+    python benchmarks/agreement.py [--faces N] [--detector]    prints the table
+    python benchmarks/agreement.py --fit [--faces N]           chooses the vertices anew and prints them
+
+Each face has a person of its own; expressions take turns. Errors are distances in units of the distance between the
+outer eye corners (points 36 and 45). The predictor is given the box that dlib's detector would draw around the true
+landmarks, or with --detector the one that it draws. It is a measure of agreement, not of truth: the predictor has a
+bias of its own, the vertices were fitted to it, and where it fails on a face the distance is its error.
+
+--fit renders N training faces of other people (seeds below 10000), and prints, for `lsdkit.openset.head`, the vertices
+with the smallest mean distance, mirror-symmetric, near where the points are now and on the same feature (lips on lips,
+lids on lids). Raise `head.FORMAT` with them. It needs the extra `dlib`.
+"""
+
+import argparse
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.spatial import cKDTree
+from tqdm.auto import tqdm
+
+from lsdkit import detect
+from lsdkit.expressions import EXPRESSIONS
+from lsdkit.landmarks import FLIP, denormalise, normalise
+from lsdkit.openset import head
+from lsdkit.openset.appearance import STYLES
+from lsdkit.openset.render import _person, render_face, stage
+from lsdkit.seeds import numpy_generator
+
+PARTS = {
+    "all": range(68),
+    "17-67": range(17, 68),
+    "jaw": range(17),
+    "brows": range(17, 27),
+    "nose": range(27, 36),
+    "eyes": range(36, 48),
+    "mouth": range(48, 68),
+}
+FIT_SEED, TEST_SEED = 5000, 10_000
+REACH = 0.13  # decimetres on the resting head: how far a point may move in one fit
+LEFT_FACE = 0.2  # of the inter-ocular distance: a face that the predictor misses by more, on average, is not fitted to
+
+
+class Sight(NamedTuple):
+    """A rendered face and what dlib makes of it; points in [-1, 1] of the picture."""
+
+    expression: str
+    true: np.ndarray  # (68, 2)
+    contour: np.ndarray  # (68, 2)
+    given: np.ndarray | None  # (68, 2) in the true box
+    detected: np.ndarray | None  # (68, 2) with dlib's detector, None without or where it finds nothing
+    mesh: np.ndarray  # (N, 2) all vertices
+    yaw: float
+
+    @property
+    def unit(self) -> float:
+        return float(np.linalg.norm(self.true[36] - self.true[45]))
+
+
+def look(number: int, style: str, pixels: int, detector: bool) -> Sight:
+    """Render the face of a number and annotate it; the person's seed is the face's."""
+    expression = EXPRESSIONS[number % 6]
+    face = render_face(expression, seed=number, subject_seed=number, style=style, pixels=pixels)
+    scene = stage(expression, "", _person(number), STYLES[style], numpy_generator(number, "render"))
+    image = Image.fromarray(face.image)
+    canvas, pad = detect._canvas(image, 400 / pixels, 0.3)
+    corners = denormalise(face.landmarks, 400, 400) + pad
+    points, _ = detect._predicted(canvas, detect._box(corners), refine=False)
+    found = detect.find_face(image, detect.ATTEMPTS[2:3]) if detector else None
+    return Sight(
+        expression,
+        face.landmarks,
+        face.contour,
+        normalise(points - pad, 400, 400),
+        normalise(found.points, pixels, pixels) if found else None,
+        scene.flat[:, :2] * 2 - 1,
+        float(face.pose[0]),
+    )
+
+
+def errors(true: np.ndarray, found: np.ndarray, unit: float) -> np.ndarray:
+    """(68,) distances in inter-ocular units."""
+    return np.linalg.norm(true - found, axis=1) / unit
+
+
+def table(sights: list[Sight], style: str) -> None:
+    """Print mean and median error by part, then the mean by expression."""
+    found = [("true box", "given")] + (
+        [("detector", "detected")] if any(s.detected is not None for s in sights) else []
+    )
+    for box, name in found:
+        seen = [sight for sight in sights if getattr(sight, name) is not None]
+        by_points = {
+            kind: np.stack([errors(getattr(s, kind), getattr(s, name), s.unit) for s in seen])
+            for kind in ("true", "contour")
+        }
+        print(f"\n{style}, {box}: {len(seen)} of {len(sights)} faces")
+        print(f"{'':8}{'mesh mean':>10}{'median':>8}{'contour mean':>14}{'median':>8}")
+        for part, members in PARTS.items():
+            line = [by_points[kind][:, list(members)] for kind in ("true", "contour")]
+            values = [value for part_errors in line for value in (part_errors.mean(), np.median(part_errors.mean(1)))]
+            print(f"{part:8}{values[0]:10.4f}{values[1]:8.4f}{values[2]:14.4f}{values[3]:8.4f}")
+        print("17-67 by expression: ", end="")
+        names = np.array([sight.expression for sight in seen])
+        inner = by_points["true"][:, 17:].mean(1)
+        print("  ".join(f"{e.lower()} {inner[names == e].mean():.4f}" for e in EXPRESSIONS if (names == e).any()))
+
+
+def fit(sights: list[Sight]) -> np.ndarray:
+    """The vertex (68,) of each point with the smallest mean distance to dlib's, mirror pairs together."""
+    mesh = head.load_head()
+    rest = mesh.rest.astype(float)
+    near, mirror = cKDTree(rest).query(rest * [-1, 1, 1])
+    mirrored = near < 2e-3
+    good = [s for s in sights if errors(s.true, s.given, s.unit).mean() < LEFT_FACE]
+    meshes, given = np.stack([s.mesh for s in good]), np.stack([s.given for s in good])
+    units, yaws = np.array([s.unit for s in good]), np.array([s.yaw for s in good])
+    chosen, taken = mesh.landmarks.copy(), set()
+    order = [point for point in range(68) if point <= FLIP[point]]
+    costs = {point: _costs(point, mesh, rest, mirrored, mirror, (meshes, given, units, yaws)) for point in order}
+    for point in sorted(order, key=lambda p: min(costs[p].values())):
+        vertex = min((v for v in costs[point] if v not in taken), key=costs[point].get)
+        chosen[point], chosen[FLIP[point]] = vertex, mirror[vertex]
+        taken |= {vertex, mirror[vertex]}
+        if vertex != mesh.landmarks[point]:
+            print(f"{point:3}: {costs[point].get(mesh.landmarks[point], np.nan):.4f} -> {costs[point][vertex]:.4f}")
+    return chosen
+
+
+def _costs(point, mesh, rest, mirrored, mirror, data) -> dict[int, float]:
+    """Mean distance of a candidate vertex, and of its mirror image, to dlib's points, by vertex."""
+    meshes, given, units, yaws = data
+    now = mesh.landmarks[point]
+    middle = point == FLIP[point]
+    fits = mirrored & (mesh.vertex_parts == head.SKIN) & (np.linalg.norm(rest - rest[now], axis=1) < REACH)
+    fits &= (np.abs(rest[:, 0]) < 1e-3) if middle else (rest[:, 0] < -1e-3)
+    lips, lids, inside = mesh.masks[:, 0], mesh.masks[:, 1], mesh.masks[:, 2]
+    fits &= inside <= max(0.3, inside[now])
+    if point >= 48:
+        fits &= lips >= min(0.3, lips[now])
+    if 36 <= point < 48:
+        fits &= lids >= min(0.3, lids[now])
+    found = {}
+    for vertex in np.flatnonzero(fits):
+        sides = [(point, vertex, yaws > -4), (FLIP[point], mirror[vertex], yaws < 4)]
+        if point >= 17:  # the jaw is fitted where it turns to the viewer: elsewhere dlib means the outline
+            sides = [(p, v, np.ones(len(yaws), bool)) for p, v, _ in sides]
+        away = [np.linalg.norm(meshes[near, v] - given[near, p], axis=1) / units[near] for p, v, near in sides]
+        found[int(vertex)] = float(np.concatenate(away).mean())
+    return found
+
+
+def base_numbers(chosen: np.ndarray) -> str:
+    """The vertices as the numbers of base.obj that `head.LANDMARK_VERTICES` holds."""
+    points, _, faces = head._read_mesh(head.data_folder() / "mpfb2" / "3dobjs" / "base.obj")
+    return " ".join(map(str, np.unique(head._head_triangles(points, faces)[0])[chosen]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faces", type=int, default=150, help="faces of each style (default 150), or to fit to")
+    parser.add_argument("--pixels", type=int, default=112, help="side of the pictures (default 112)")
+    parser.add_argument("--detector", action="store_true", help="also with the faces that dlib finds itself")
+    parser.add_argument("--fit", action="store_true", help="choose the vertices anew")
+    arguments = parser.parse_args()
+    if arguments.fit:
+        numbers = range(FIT_SEED, FIT_SEED + arguments.faces)
+        sights = [look(n, "training", arguments.pixels, False) for n in tqdm(numbers, leave=False)]
+        table(sights, "training, fitted to")
+        chosen = fit(sights)
+        moved = [s._replace(true=s.mesh[chosen]) for s in sights]
+        table(moved, "the same faces, new vertices (contour still by the old ones)")
+        print(base_numbers(chosen))
+        return
+    numbers = range(TEST_SEED, TEST_SEED + arguments.faces)
+    for style in STYLES:
+        table([look(n, style, arguments.pixels, arguments.detector) for n in tqdm(numbers, leave=False)], style)
+
+
+if __name__ == "__main__":
+    main()
