@@ -71,7 +71,7 @@ def greyed(images: np.ndarray) -> np.ndarray:
 
 
 def prepare(work: Path = WORK) -> None:
-    """Install what the judges need into `work`, where it is not there yet (about a minute, 350 MB).
+    """Install what the judges need into `work`, where it is not there yet (about half a minute, 460 MB).
 
     Raises `RuntimeError` that says what is missing: node or npm, or the command that failed with its last words.
     """
