@@ -201,9 +201,9 @@ def compare_identities(both: Both, count: int) -> None:
     print(f"  which is at most {left:.1e} along an axis: our rows are float32, anny's float64")
     report(both, "the pose alone: anny posed - unposed, aligned", fitted(after, before))
     print(f"scale between anny's heads and ours: {min(scales):.3f} to {max(scales):.3f} (anny's are larger)")
-    points = np.cumsum(both.drawn)[both.head.landmarks] - 1
+    corners = (np.cumsum(both.drawn) - 1)[both.head.landmarks].reshape(68, -1)  # a point is the middle of its corners
     for name, moving in (("posed", after), ("unposed", before)):
-        pairs = fitted([one[points] for one in moving], [one[points] for one in ours])
+        pairs = fitted([one[corners].mean(1) for one in moving], [one[corners].mean(1) for one in ours])
         shares = [np.linalg.norm(a - b, axis=1).mean() / np.linalg.norm(b[36] - b[45]) for a, b in pairs]
         print(f"68 landmarks, anny {name}, aligned on them: {np.mean(shares):.4f} of the outer eye corners' distance")
 
