@@ -109,53 +109,66 @@ def table(sights: list[Sight], style: str) -> None:
 
 
 def fit(sights: list[Sight]) -> np.ndarray:
-    """The vertex (68,) of each point with the smallest mean distance to dlib's, mirror pairs together."""
+    """The vertices (68, 2) of each point with the smallest mean distance to dlib's, mirror pairs together."""
     mesh = head.load_head()
     rest = mesh.rest.astype(float)
-    near, mirror = cKDTree(rest).query(rest * [-1, 1, 1])
-    mirrored = near < 2e-3
+    skin = np.flatnonzero(mesh.vertex_parts == head.SKIN)
+    near, mirror = cKDTree(rest[skin]).query(rest * [-1, 1, 1])
+    mirrored, mirror = near < 2e-3, skin[mirror]
     good = [s for s in sights if errors(s.true, s.given, s.unit).mean() < LEFT_FACE]
-    meshes, given = np.stack([s.mesh for s in good]), np.stack([s.given for s in good])
-    units, yaws = np.array([s.unit for s in good]), np.array([s.yaw for s in good])
+    seen = (np.stack([s.mesh for s in good]), np.stack([s.given for s in good]), np.array([s.unit for s in good]))
+    yaws = np.array([s.yaw for s in good])
     chosen, taken = mesh.landmarks.copy(), set()
     order = [point for point in range(68) if point <= FLIP[point]]
-    costs = {point: _costs(point, mesh, rest, mirrored, mirror, (meshes, given, units, yaws)) for point in order}
+    costs = {}
+    for point in order:
+        marks = _candidates(point, mesh, mirrored)
+        sides = [(point, yaws > -4), (FLIP[point], yaws < 4)]
+        if point >= 17:  # the jaw is fitted where it turns to the viewer: elsewhere dlib means the outline
+            sides = [(mark, yaws == yaws) for mark, _ in sides]
+        costs[point] = {mark: _distance(mark, mirror[list(mark)], sides, *seen) for mark in marks}
     for point in sorted(order, key=lambda p: min(costs[p].values())):
-        vertex = min((v for v in costs[point] if v not in taken), key=costs[point].get)
-        chosen[point], chosen[FLIP[point]] = vertex, mirror[vertex]
-        taken |= {vertex, mirror[vertex]}
-        if vertex != mesh.landmarks[point]:
-            print(f"{point:3}: {costs[point].get(mesh.landmarks[point], np.nan):.4f} -> {costs[point][vertex]:.4f}")
+        mark = min((m for m in costs[point] if m not in taken), key=costs[point].get)
+        chosen[point], chosen[FLIP[point]] = mark, mirror[list(mark)]
+        taken |= {mark, tuple(sorted(mirror[list(mark)]))}
+        before = costs[point].get(tuple(sorted(mesh.landmarks[point])), np.nan)
+        print(f"{point:3}: {before:.4f} -> {costs[point][mark]:.4f}")
     return chosen
 
 
-def _costs(point, mesh, rest, mirrored, mirror, data) -> dict[int, float]:
-    """Mean distance of a candidate vertex, and of its mirror image, to dlib's points, by vertex."""
-    meshes, given, units, yaws = data
-    now = mesh.landmarks[point]
-    middle = point == FLIP[point]
-    fits = mirrored & (mesh.vertex_parts == head.SKIN) & (np.linalg.norm(rest - rest[now], axis=1) < REACH)
-    fits &= (np.abs(rest[:, 0]) < 1e-3) if middle else (rest[:, 0] < -1e-3)
-    lips, lids, inside = mesh.masks[:, 0], mesh.masks[:, 1], mesh.masks[:, 2]
-    fits &= inside <= max(0.3, inside[now])
+def _candidates(point: int, mesh: head.Head, mirrored: np.ndarray) -> list[tuple[int, int]]:
+    """Vertices, twice the same, and ends of edges near a landmark, on the same feature."""
+    now, rest = mesh.landmarks[point], mesh.rest.astype(float)
+    place = rest[now].mean(0)
+    reach = 2.5 * REACH if point < 17 else REACH
+    fits = mirrored & (mesh.vertex_parts == head.SKIN) & (np.linalg.norm(rest - place, axis=1) < reach)
+    fits &= (np.abs(rest[:, 0]) < 1e-3) if point == FLIP[point] else (rest[:, 0] * np.sign(place[0]) > 1e-3)
+    lips, lids, inside, ears = mesh.masks.T
+    fits &= (inside <= max(0.3, inside[now].max())) & (ears < 0.3)
     if point >= 48:
-        fits &= lips >= min(0.3, lips[now])
+        fits &= lips >= min(0.3, lips[now].min())
     if 36 <= point < 48:
-        fits &= lids >= min(0.3, lids[now])
-    found = {}
-    for vertex in np.flatnonzero(fits):
-        sides = [(point, vertex, yaws > -4), (FLIP[point], mirror[vertex], yaws < 4)]
-        if point >= 17:  # the jaw is fitted where it turns to the viewer: elsewhere dlib means the outline
-            sides = [(p, v, np.ones(len(yaws), bool)) for p, v, _ in sides]
-        away = [np.linalg.norm(meshes[near, v] - given[near, p], axis=1) / units[near] for p, v, near in sides]
-        found[int(vertex)] = float(np.concatenate(away).mean())
-    return found
+        fits &= lids >= min(0.3, lids[now].min())
+    corners = mesh.triangles[fits[mesh.triangles].sum(1) >= 2]
+    edges = np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges = np.unique(edges[fits[edges].all(1)], axis=0)
+    return [(int(v), int(v)) for v in np.flatnonzero(fits)] + [(int(v), int(w)) for v, w in edges]
+
+
+def _distance(mark, mirrored, sides, meshes, given, units) -> float:
+    """Mean distance of a candidate and its mirror image to dlib's points."""
+    away = []
+    for pair, (point, near) in zip((list(mark), list(mirrored)), sides, strict=True):
+        places = meshes[near][:, pair].mean(1)
+        away.append(np.linalg.norm(places - given[near, point], axis=1) / units[near])
+    return float(np.concatenate(away).mean())
 
 
 def base_numbers(chosen: np.ndarray) -> str:
     """The vertices as the numbers of base.obj that `head.LANDMARK_VERTICES` holds."""
     points, _, faces = head._read_mesh(head.data_folder() / "mpfb2" / "3dobjs" / "base.obj")
-    return " ".join(map(str, np.unique(head._head_triangles(points, faces)[0])[chosen]))
+    kept = np.unique(head._head_triangles(points, faces)[0])
+    return " ".join(str(kept[v]) if v == w else f"{kept[v]}+{kept[w]}" for v, w in chosen)
 
 
 def main() -> None:
@@ -170,7 +183,7 @@ def main() -> None:
         sights = [look(n, "training", arguments.pixels, False) for n in tqdm(numbers, leave=False)]
         table(sights, "training, fitted to")
         chosen = fit(sights)
-        moved = [s._replace(true=s.mesh[chosen]) for s in sights]
+        moved = [s._replace(true=s.mesh[chosen].mean(1)) for s in sights]
         table(moved, "the same faces, new vertices (contour still by the old ones)")
         print(base_numbers(chosen))
         return

@@ -23,16 +23,16 @@ def project(posed: np.ndarray, distance: float) -> np.ndarray:
 
 
 def crop(screen: np.ndarray, landmarks: np.ndarray, jitter: tuple[float, float, float, float]) -> np.ndarray:
-    """Screen points (N, 3) moved into the unit square of the crop; `landmarks` are the rows of the 68 points.
+    """Screen points (N, 3) moved into the unit square of the crop; landmarks: the 68 points on the screen, (68, 2).
 
     jitter: (turn in degrees, scale, shift right, shift down): how far the annotator's crop is off. Where a landmark
     would leave the square, the face is shrunk until all of them are inside.
     """
-    matrix = similarity(anchors(screen[landmarks, :2]), TARGETS)
-    flat = screen[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    matrix = similarity(anchors(landmarks), TARGETS)
+    flat = np.concatenate([landmarks, screen[:, :2]]) @ matrix[:, :2].T + matrix[:, 2]
     turn, scale, right, down = jitter
     c, s = np.cos(np.radians(turn)) * scale, np.sin(np.radians(turn)) * scale
     flat = (flat - 0.5) @ np.array([[c, s], [-s, c]]) + [right, down]
-    reach = abs(flat[landmarks]).max() * 2
-    flat = flat * min(1.0, EDGE / reach) + 0.5
+    reach = abs(flat[: len(landmarks)]).max() * 2
+    flat = flat[len(landmarks) :] * min(1.0, EDGE / reach) + 0.5
     return np.column_stack([flat, screen[:, 2]])

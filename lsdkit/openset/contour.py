@@ -39,8 +39,8 @@ def strips() -> Strips:
     rest = head.rest.astype(np.float64)
     start, end = rest[edges[:, 0]], rest[edges[:, 1]]
     parts, outwards = [], []
-    for point, vertex in enumerate(head.landmarks[:JAW]):
-        corner = rest[vertex]
+    for point, pair in enumerate(head.landmarks[:JAW]):
+        corner = rest[pair].mean(0)
         middle = np.array([0.0, max(corner[1], MIDDLE), corner[2]])
         length = np.linalg.norm(corner - middle)
         outward = (corner - middle) / length
@@ -51,8 +51,7 @@ def strips() -> Strips:
         place = start[cut] + share[:, None] * (end - start)[cut]
         along = (place - middle) @ outward / length
         good = (place[:, 2] > corner[2]) & (along > 1 - DEPTH) & (along < 1.15)
-        parts.append((np.append(point, np.full(good.sum(), point)), [[vertex, vertex], *edges[cut[good]]]))
-        parts[-1] += (np.append(0.0, share[good]),)
+        parts.append((np.full(1 + good.sum(), point), [pair, *edges[cut[good]]], np.append(0.5, share[good])))
         outwards.append(outward)
     return Strips(*(np.concatenate(column) for column in zip(*parts, strict=True)), np.array(outwards))
 

@@ -19,7 +19,7 @@ from PIL import Image
 from lsdkit.files import atomic
 from lsdkit.openset.sliders import identity_targets
 
-FORMAT = 8  # of the cached file; raise it when what is cached changes
+FORMAT = 10  # of the cached file; raise it when what is cached changes
 SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of the mesh
 TEETH_BACK = 0.05  # decimetres: as they are, they show through closed lips
 HAIR_SPREAD = 1.3  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
@@ -37,11 +37,15 @@ _PARTS = {  # group of base.obj -> part
     "helper-tongue": TONGUE,
     "helper-hair": HAIR,
 }
-# Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips).
+# Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips); "a+b"
+# is the middle between two. Chosen by `benchmarks/agreement.py --fit`.
 LANDMARK_VERTICES = (
-    "870 5201 5204 5242 5240 5298 5295 5292 5296 11898 11901 11903 11849 11851 11815 11812 7575 5262 232 222 223 209 "
-    "6984 6997 6996 7005 11870 132 131 164 294 347 313 317 7076 7108 4855 0 54 6764 6772 37 13360 6838 6784 11473 6821 "
-    "13368 3735 5351 450 455 7210 11953 10403 7166 7241 492 486 406 418 462 468 7221 7178 7264 523 517"
+    "5402+5564 5735+5763 5097+5098 5242 5240+5241 737+5298 917+5295 727+914 732+5296 7449+7616 7619+11901 7457+11903 "
+    "11849+11850 11851 11712+11713 12332+12360 12001+12161 5262 232 222+224 205+223 208+221 6983+6995 6980+6997 "
+    "6996+6998 7005 11870 132+136 131+135 164 294+5134 334+354 308+313 312+317 7072+7076 7096+7115 4855+4856 "
+    "1055+6762 1073 72+6765 46+4862 40+4859 6856+13361 7765 7747+13358 11473+11474 6824+11477 6830+11480 427+499 "
+    "5351+5354 450+456 455+466 7210+7215 11953+11956 7187+7248 7166+7235 7241 492 486 406+480 418+421 462+472 468+474 "
+    "7221+7228 7178+7181 7279 540 534"
 )
 MASKS = ("lips", "eyelids", "inside-mouth", "ears")
 
@@ -55,7 +59,7 @@ class Head:
     parts: np.ndarray  # (T,) uint8, part of each triangle
     vertex_parts: np.ndarray  # (N,) uint8
     masks: np.ndarray  # (N, 4) float32 in [0, 1]: lips, eyelids, inside of the mouth, ears
-    landmarks: np.ndarray  # (68,) int64, vertex of each landmark
+    landmarks: np.ndarray  # (68, 2) int64, two vertices; the landmark is the middle between them, or the same twice
     units: np.ndarray  # (U, N * 3) float32, displacement of a facial action at 1
     unit_names: tuple[str, ...]  # ARKit names
     targets: np.ndarray  # (I, N * 3) float32
@@ -135,7 +139,7 @@ def _read(data: Path) -> dict[str, np.ndarray]:
         "parts": parts,
         "vertex_parts": vertex_parts,
         "masks": _read_masks(data / "mpfb2" / "textures", uv[kept]),
-        "landmarks": place[np.array(LANDMARK_VERTICES.split(), int)],
+        "landmarks": place[[(int(mark.split("+")[0]), int(mark.split("+")[-1])) for mark in LANDMARK_VERTICES.split()]],
         "units": np.stack(list(moved.values())),
         "unit_names": np.array(list(moved)),
         "targets": np.stack([_read_target(paths, place, len(kept)) for paths in targets.values()]),

@@ -90,10 +90,10 @@ def render_face(
     image = develop(light, mask, shot.brightness, ranges, generator)
     return Face(
         image=image,
-        landmarks=_of_picture(scene.flat[head.landmarks]),
+        landmarks=_of_picture(_marks(scene.flat)),
         variant=scene.variant,
         actions=scene.drawn.actions,
-        contour=_of_picture(np.concatenate([scene.contour, scene.flat[head.landmarks[JAW:]]])),
+        contour=_of_picture(np.concatenate([scene.contour, _marks(scene.flat)[JAW:]])),
         intensity=scene.drawn.intensity,
         pose=np.array([shot.yaw, shot.pitch, shot.roll + scene.turned]),
         gaze=scene.drawn.gaze,
@@ -113,11 +113,16 @@ def stage(expression: str, variant: str, person: _Person, ranges: Style, generat
     centre = np.append(eyes[:, :2].mean(0), eyes[0, 2] - 0.9).astype(np.float32)
     posed = (points - centre) @ turn.T
     screen = project(posed, shot.distance)
-    flat = crop(screen, head.landmarks, shot.jitter)
+    flat = crop(screen, _marks(screen)[:, :2], shot.jitter)
     contour = between(flat, *visible_contour(screen, turn))
     return Scene(
         person, chosen.name, drawn, shot, posed, (eyes - centre) @ turn.T, flat, contour, _turned(screen, flat)
     )
+
+
+def _marks(points: np.ndarray) -> np.ndarray:
+    """The 68 landmarks among the vertices (N, D)."""
+    return points[load_head().landmarks].mean(1)
 
 
 def _of_picture(flat: np.ndarray) -> np.ndarray:
@@ -127,8 +132,7 @@ def _of_picture(flat: np.ndarray) -> np.ndarray:
 
 def _turned(screen: np.ndarray, flat: np.ndarray) -> float:
     """Degrees by which the crop turned the picture to the left (counter-clockwise), from where two points went."""
-    chin, brow = load_head().landmarks[[8, 27]]
-    before, after = ((points[brow, :2] - points[chin, :2]) @ [1.0, -1.0j] for points in (screen, flat))
+    before, after = (np.subtract(*_marks(points)[[27, 8], :2]) @ [1.0, -1.0j] for points in (screen, flat))
     return float(np.degrees(np.angle(after / before)))
 
 
