@@ -159,7 +159,7 @@ def _distance(mark, mirrored, sides, meshes, given, units) -> float:
     """Mean distance of a candidate and its mirror image to dlib's points."""
     away = []
     for pair, (point, near) in zip((list(mark), list(mirrored)), sides, strict=True):
-        places = meshes[near][:, pair].mean(1)
+        places = meshes[:, pair][near].mean(1)
         away.append(np.linalg.norm(places - given[near, point], axis=1) / units[near])
     return float(np.concatenate(away).mean())
 
