@@ -234,6 +234,17 @@ def test_two_processes_write_the_same_bytes_as_one(release, tmp_path):
     assert digests(render_release(tmp_path / "set", jobs=2, **SMALL)) == digests(release)
 
 
+def test_some_faces_in_another_order_have_the_same_pictures_and_rows(release, tmp_path):
+    rows = plan_release(**{name: SMALL[name] for name in ("fraction", "validation", "test")}, seed=0)[::-9]
+    release_module.render_block(tmp_path, 0, rows, SMALL["pixels"], 0)
+    for row in rows:
+        assert (tmp_path / row.path).read_bytes() == (release / row.path).read_bytes()
+    for table in release_module.TABLES:
+        lines = {line.split(",")[0]: line for line in (release / f"{table}.csv").read_text().splitlines()}
+        found = (tmp_path / "blocks" / f"{table}-0.csv").read_text().splitlines()
+        assert found == [lines[row.key] for row in rows]
+
+
 def test_an_interrupted_release_is_resumed(release, tmp_path, monkeypatch):
     rendered = []
     original = release_module.render_block
