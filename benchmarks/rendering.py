@@ -2,12 +2,13 @@
 
     python benchmarks/rendering.py                                  # one core, by style, against NumPy
     python benchmarks/rendering.py --faces 3600 --jobs 1 2 4        # a whole release into a temporary folder
+    python benchmarks/rendering.py --same FILE.npy                  # twice: are the pictures the same there and here?
 
 One core: this process is held to one core and one thread. Faces are taken from the plan of a release, so subjects
 recur as they do there. "a CPU second" counts this process's processor time, which other programs slow less than the
 clock. The reference renders the same faces with the four compiled functions replaced by vectorised NumPy: blending is
 a matrix product, the rasteriser enumerates the pixels of all triangles at once, and shading is plainer than ours (no
-brows, hair texture or beard), so the ratio is a lower bound. Shares are each function's own time.
+brows, beard or highlights), so the ratio is a lower bound. Shares are each function's own time.
 
 A release: a fresh process for each number of jobs renders into a folder that is then deleted, with the caches of the
 mesh and of numba warm. Memory is the largest sum over its processes of the proportional set size, which counts a page
@@ -23,8 +24,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -68,47 +70,28 @@ class Stopwatch:
         return timed
 
 
-@contextmanager
-def replaced(functions: dict):
-    """`lsdkit.openset.render` with some of the functions that it calls replaced."""
-    kept = {name: getattr(render, name) for name in functions}
-    try:
-        vars(render).update(functions)
-        yield
-    finally:
-        vars(render).update(kept)
-
-
 def timed_functions(watch: Stopwatch) -> dict:
     """Every function of the kit that `render` calls, each wrapped."""
-    return {
-        name: watch.wrap(name, function)
-        for name, function in vars(render).items()
-        if callable(function) and not isinstance(function, type) and function.__module__.startswith("lsdkit")
-    }
+    ours = {n: f for n, f in vars(render).items() if callable(f) and not isinstance(f, type)}
+    return {n: watch.wrap(n, f) for n, f in ours.items() if f.__module__.startswith("lsdkit")}
+
+
+def render_row(row: Row, pixels: int) -> np.ndarray:
+    style, person = STYLE_OF[row.split], subject_seed(0, row.subject)
+    return render.render_face(
+        row.expression, variant=row.variant, seed=row.seed, subject_seed=person, style=style, pixels=pixels
+    ).image
 
 
 def render_rows(rows: list[Row], pixels: int, compress=encode) -> int:
     """Render and compress faces; returns their bytes."""
-    total = 0
-    for row in rows:
-        style, person = STYLE_OF[row.split], subject_seed(0, row.subject)
-        face = render.render_face(
-            row.expression, variant=row.variant, seed=row.seed, subject_seed=person, style=style, pixels=pixels
-        )
-        total += len(compress(face.image))
-    return total
-
-
-def numpy_blend(amounts: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    return (amounts @ basis).reshape(-1, 3)
+    return sum(len(compress(render_row(row, pixels))) for row in rows)
 
 
 def numpy_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = points[triangles].transpose(1, 0, 2)
     flat = np.cross(b - a, c - a)
-    corners = triangles.ravel()
-    normals = np.stack([np.bincount(corners, np.repeat(flat[:, k], 3), len(points)) for k in range(3)], 1)
+    normals = np.stack([np.bincount(triangles.ravel(), np.repeat(flat[:, k], 3), len(points)) for k in range(3)], 1)
     return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
@@ -139,7 +122,7 @@ def numpy_rasterise(points: np.ndarray, triangles: np.ndarray, two_sided: np.nda
 
 
 def numpy_shade(seen: np.ndarray, weights: np.ndarray, surface, paint, light, *_) -> np.ndarray:
-    """Interpolation of what shading needs, plain paint, and the same terms of light."""
+    """Interpolation of what shading needs, plain paint, key and ambient light."""
     visible = seen >= 0
     uv = weights[visible]
     share = np.column_stack([uv, 1 - uv.sum(1)])[..., None]
@@ -147,8 +130,6 @@ def numpy_shade(seen: np.ndarray, weights: np.ndarray, surface, paint, light, *_
     value = (table[surface.triangles[seen[visible]]] * share).sum(1)
     normal, lips, sky = value[:, 6:9], value[:, 9:10], value[:, -1:]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    half = np.add(light.key, (0, 0, 1))
-    half = half / np.linalg.norm(half)
     colour = paint.skin + lips * (paint.lips - paint.skin)
     hair = (value[:, 1] > paint.hairline)[:, None] | (surface.parts[seen[visible]] == render.HAIR)[:, None]
     colour = np.where(hair, paint.hair, colour)
@@ -156,15 +137,18 @@ def numpy_shade(seen: np.ndarray, weights: np.ndarray, surface, paint, light, *_
     reach = np.minimum(1.0, 0.35 + 0.9 * sky)
     lit = colour * np.maximum(0, (facing + 0.25) / 1.25)[:, None] * reach * light.key_colour
     lit += colour * (light.ground + up * (light.sky - light.ground)) * sky
-    lit += colour * ((1 - np.maximum(0, normal[:, 2:])) ** 3 * light.rim) * light.sky
-    lit += light.shine * (np.maximum(0, normal @ half) ** 12)[:, None] * light.key_colour * reach
     image = np.zeros((*seen.shape, 4), np.float32)
     image[visible, :3], image[visible, 3] = lit, 1.0
     side = len(seen) // AVERAGE
     return image.reshape(side, AVERAGE, side, AVERAGE, 4).mean((1, 3))
 
 
-NUMPY = {"blend": numpy_blend, "vertex_normals": numpy_normals, "rasterise": numpy_rasterise, "shade": numpy_shade}
+NUMPY = {
+    "blend": lambda amounts, basis: (amounts @ basis).reshape(-1, 3),
+    "vertex_normals": numpy_normals,
+    "rasterise": numpy_rasterise,
+    "shade": numpy_shade,
+}
 
 
 def peak_mib() -> float:
@@ -173,8 +157,7 @@ def peak_mib() -> float:
 
 def one_core(sample: int, pixels: int, repeats: int) -> None:
     """Print rates and shares of one core, by style."""
-    rows, peak = plan_release(fraction=0.01, validation=600, test=0, seed=0), 0.0
-    start_mib = peak_mib()
+    rows, peak, start_mib = plan_release(fraction=0.01, validation=600, test=0, seed=0), 0.0, peak_mib()
     for style in dict.fromkeys(STYLE_OF.values()):
         chosen = [row for row in rows if STYLE_OF[row.split] == style]
         chosen = chosen[:: max(1, len(chosen) // sample)][:sample]
@@ -187,7 +170,7 @@ def one_core(sample: int, pixels: int, repeats: int) -> None:
             cpu.append(time.process_time() - cpu_start)
             wall.append(time.perf_counter() - start)
             few = chosen[:: max(1, len(chosen) // 20)]
-            with replaced(NUMPY):
+            with patch.multiple(render, **NUMPY):
                 start = time.process_time()
                 render_rows(few, pixels)
                 ratios.append((time.process_time() - start) / len(few) * len(chosen) / cpu[-1])
@@ -198,12 +181,24 @@ def one_core(sample: int, pixels: int, repeats: int) -> None:
             f"{statistics.median(ratios):.1f} times NumPy; {size / len(chosen) / 1000:.1f} kB a JPEG"
         )
         watch = Stopwatch()
-        with replaced(timed_functions(watch)):
+        with patch.multiple(render, **timed_functions(watch)):
             render_rows(chosen, pixels, watch.wrap("encode", encode))
         total = sum(watch.seconds.values())
         shares = [f"{stage} {seconds / total:.1%}" for stage, seconds in watch.seconds.most_common()]
         print(f"  {1000 * total / len(chosen):.1f} ms a face (CPU): {', '.join(shares)}")
     print(f"peak memory of this process: {peak:.0f} MiB, {start_mib:.0f} of it before the first face")
+
+
+def compare(file: Path, sample: int, pixels: int) -> None:
+    """Save the pictures of some faces, or say how far they are from those that an earlier call saved."""
+    rows = plan_release(fraction=0.01, validation=600, test=0, seed=0)
+    now = np.stack([render_row(row, pixels) for row in rows[:: len(rows) // sample][:sample]]).astype(np.int16)
+    if not file.exists():
+        np.save(file, now)
+        return
+    apart = abs(now - np.load(file)).max(-1)
+    pictures, found = (apart.max((1, 2)) > 0).sum(), (apart > 0).sum()
+    print(f"{pictures} of {len(now)} pictures differ, in {found} of {apart.size} pixels, by up to {apart.max()} of 255")
 
 
 def settings_for(faces: int) -> dict:
@@ -235,8 +230,8 @@ def proportional_mib(root: int) -> tuple[float, int]:
     return sum(sizes) / 1024, len(sizes)
 
 
-def release(faces: int, jobs: int, pixels: int) -> tuple[float, float, int, int, float]:
-    """Render a release in a fresh process: seconds, peak MiB, processes, pictures, MB on disk."""
+def release(faces: int, jobs: int, pixels: int) -> tuple[float, float, float, int, float]:
+    """Render a release in a fresh process: seconds, peak MiB, processes, pictures, MB of pictures."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "release"
         command = [sys.executable, __file__, "--into", str(out), "--faces", str(faces), "--jobs", str(jobs)]
@@ -249,10 +244,8 @@ def release(faces: int, jobs: int, pixels: int) -> tuple[float, float, int, int,
         seconds = time.perf_counter() - start
         if child.returncode:
             raise RuntimeError(f"Expected the rendering to end well, but it returned {child.returncode}; see above")
-        files = [file for file in out.rglob("*") if file.is_file()]
-        pictures = sum(file.suffix == ".jpg" for file in files)
-        megabytes = sum(file.stat().st_size for file in files) / 1e6
-    return seconds, max(mib for mib, _ in peak), max(count for _, count in peak), pictures, megabytes
+        sizes = [file.stat().st_size for file in out.rglob("*.jpg")]
+    return seconds, *np.max(peak, 0), len(sizes), sum(sizes) / 1e6
 
 
 def releases(faces: int, jobs: list[int], pixels: int) -> None:
@@ -264,8 +257,8 @@ def releases(faces: int, jobs: list[int], pixels: int) -> None:
         first = first or rate / number
         print(
             f"{pictures} faces of {pixels} px, jobs {number}: {seconds:.1f} s, {rate:.1f} faces/s, "
-            f"{rate / number / first:.0%} of jobs {jobs[0]} a job, peak {mib:.0f} MiB in {processes} processes, "
-            f"{megabytes:.1f} MB on disk",
+            f"{rate / number / first:.0%} of jobs {jobs[0]} a job, peak {mib:.0f} MiB in {processes:.0f} processes, "
+            f"{megabytes:.1f} MB of pictures",
             flush=True,
         )
 
@@ -277,20 +270,23 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faces a style for the rate of one core")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pixels", type=int, default=112)
+    parser.add_argument("--same", type=Path, help="a file .npy: save pictures there, or compare with those it holds")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a child process of `release`
     arguments = parser.parse_args()
     if arguments.into:
         settings = settings_for(arguments.faces)
         render_release(arguments.into, **settings, pixels=arguments.pixels, jobs=arguments.jobs[0], progress=False)
         return
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count()]
+    if arguments.same:
+        compare(arguments.same, arguments.sample, arguments.pixels)
+        return
     load = os.getloadavg()[0]
-    print(f"{len(cores)} cores, load {load:.1f} before the start{' (NOT QUIET)' if load > 0.5 else ''}")
+    print(f"{os.cpu_count()} cores, load {load:.1f} before the start{' (NOT QUIET)' if load > 0.5 else ''}")
     if arguments.faces:
         releases(arguments.faces, arguments.jobs, arguments.pixels)
         return
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores[-1:])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     with threadpool_limits(1):
         one_core(arguments.sample, arguments.pixels, arguments.repeats)
 
