@@ -10,7 +10,8 @@ Each row trains on rendered faces alone and is scored on the photographs in whic
 difference is to it. A network's row that is named runs without --network too.
 
 Intervals are 95% bootstrap over people where they are known, else over photographs. Those of a difference are paired:
-both rows are scored on the same resampled photographs. They hold nothing of the seeds, whose spread is `sd`.
+both rows are scored on the same resampled photographs. They hold nothing of the seeds (rendered faces, first weights,
+batches), whose spread is `sd`; a difference has that of its seeds, each with its own reference.
 
 OUT holds ablation.json, ablation.md, and what they are made of: sets/ (rendered faces), runs/ (networks), scored/ (the
 answers of each row, model and seed). What is finished is not made again, and rows of earlier calls on the same
@@ -44,7 +45,7 @@ from lsdkit.store import Store, check_free, finish
 from lsdkit.sweep import cores
 from lsdkit.training import device_named
 
-FORMAT = 1
+FORMAT, TABLE = 1, 2  # of the answers, and of ablation.json
 BASELINES = tuple(name for name in baselines.NAMES if name != baselines.MAJORITY)
 UNMIXED = "alpha=0.000001"  # of Beta(alpha, alpha): lambda is 0 or 1, so that no two faces are mixed
 LEFT_AWAY = (
@@ -171,7 +172,7 @@ def stratified(store: Store, number: int, seed: int) -> np.ndarray:
     """
     rows = evaluation.six_classes(store, "train")
     if not 0 < number <= len(rows):
-        raise ValueError(f"Expected 1 to {len(rows)} faces, which {store.path} has to train on, but got {number}")
+        raise ValueError(f"Expected 1 to {len(rows)} faces, the number there is to train on, but got {number}")
     generator, order = numpy_generator(seed, "ablation"), np.empty(len(rows))
     for label in np.unique(store.labels[rows]):
         (places,) = np.nonzero(store.labels[rows] == label)
@@ -274,7 +275,7 @@ def _baseline(work: Ablation, row: Row, model: str, seed: int) -> tuple[np.ndarr
 def described(answers: Sequence[dict], tested: Tested, resamples: int) -> tuple[dict, dict]:
     """Scores of the mean over seeds as JSON values, and what a difference is made of.
 
-    The second is {score: {"value": the mean, unit: (R,) its bootstrap draws}}.
+    The second is {score: {"seeds": (S,) its values, unit: (R,) bootstrap draws of their mean}}.
     """
     labels, units = tested.labels, {"images": None} | ({} if tested.subjects is None else {"subjects": tested.subjects})
     parts = [(labels, np.array(each["six"]), np.array(each["four"])) for each in answers]
@@ -287,17 +288,22 @@ def described(answers: Sequence[dict], tested: Tested, resamples: int) -> tuple[
     value, found = photoscores.summary(counts, draws), photoscores.scores(counts)
     means = {name: {unit: each[name].mean(0) for unit, each in spread.items()} for name in photoscores.SCORES}
     value["f1"] = dict(zip(EXPRESSIONS, found["f1"].mean(0).tolist(), strict=True))
-    return value, {name: {"value": float(found[name].mean()), **each} for name, each in means.items()}
+    return value, {name: {"seeds": found[name], **each} for name, each in means.items()}
 
 
 def differences(row: dict, reference: dict) -> dict:
-    """{score: {"value", "intervals": {unit: [low, high]}}} of one row's second part of `described` minus another's."""
+    """{score: {"value", "sd", "intervals": {unit: [low, high]}}}: the second part of `described` minus another's.
+
+    Both have the same seeds; `sd` is that of their differences, seed by seed (None for one seed).
+    """
     found = {}
     for name, each in row.items():
         against = reference[name]
-        ends = {u: metrics.interval(each[u] - against[u]) for u in each if u != "value"}
+        ends = {u: metrics.interval(each[u] - against[u]) for u in each if u != "seeds"}
         ends = {unit: [float(end) for end in pair] for unit, pair in ends.items()}
-        found[name] = {"value": each["value"] - against["value"], "intervals": ends}
+        by_seed = each["seeds"] - against["seeds"]
+        sd = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+        found[name] = {"value": float(by_seed.mean()), "sd": sd, "intervals": ends}
     return found
 
 
@@ -368,7 +374,8 @@ def run(
     place = work.out / "ablation.json"
     earlier = files.read_json(place) if place.is_file() else {}
     now = {(row.name, model): fingerprint(work, row, model) for row in ROWS for model in row.models}
-    work.rows = [e for e in earlier.get("rows", []) if e["made_from"] == now.get((e["name"], e["model"]))]
+    former = earlier["rows"] if earlier.get("format") == TABLE else []
+    work.rows = [e for e in former if e["made_from"] == now.get((e["name"], e["model"]))]
     small = [row for row in rows if not row.network]
     for row in small:
         _tried(work, row, {}, report)
@@ -404,7 +411,7 @@ def write(work: Ablation) -> str:
     tested = work.tested
     people = None if tested.subjects is None else len(set(tested.subjects))
     value = {
-        "format": FORMAT,
+        "format": TABLE,
         "protocol": asdict(work.protocol),
         "deviations": deviations(replace(work.protocol, seeds=PROTOCOL.seeds)),
         "photographs": {
@@ -438,14 +445,19 @@ def table(value: dict) -> str:
         f"Means over the seeds; brackets: 95% bootstrap intervals over {unit}, paired for differences, which hold "
         f"nothing of the seeds; sd: over the seeds. {LEFT_AWAY}",
         "",
-        "| row | model | seeds | macro F1 of six | sd | difference to the protocol | of four | balanced accuracy |",
-        "|---|---|---|---|---|---|---|---|",
+        "| row | model | seeds | macro F1 of six | sd | difference to the protocol | its sd | of four "
+        "| balanced accuracy |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in value["rows"]:
         sd = row["macro_f1_6"]["sd"]
         cells = [row["what"], f"`{row['model']}`", ", ".join(map(str, row["seeds"]))]
         cells += [_with_interval(row["macro_f1_6"], unit), "" if sd is None else f"{sd:.3f}"]
-        cells += [_signed(row["difference"], unit) if row["difference"] else ""]
+        apart = row["difference"]["macro_f1_6"]["sd"] if row["difference"] else None
+        cells += [
+            _signed(row["difference"], unit) if row["difference"] else "",
+            "" if apart is None else f"{apart:.3f}",
+        ]
         cells += [_with_interval(row[name], unit) for name in ("macro_f1_4", "balanced_accuracy")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, *(f"\nFailed: {name}: {why}" for name, why in value["failed"].items())]) + "\n"

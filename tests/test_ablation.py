@@ -87,12 +87,16 @@ def test_paired_intervals_are_those_of_a_naive_loop(ablation, work, unit):
     assert found["intervals"][unit] == pytest.approx(np.quantile(expected, [0.025, 0.975]).tolist(), abs=1e-6)
     whole = [np.mean([macro_f1(labels, each["six"]) for each in answers]) for answers in (row, other)]
     assert found["value"] == pytest.approx(whole[0] - whole[1])
+    first, second = (
+        macro_f1(labels, one["six"]) - macro_f1(labels, two["six"]) for one, two in zip(row, other, strict=True)
+    )
+    assert found["sd"] == pytest.approx(abs(first - second) / 2**0.5)
 
 
 def test_a_row_differs_from_itself_by_nothing(ablation, work):
     means = ablation.described([answers_of(0, work.tested.labels, 0.5)], work.tested, 30)[1]
     for each in ablation.differences(means, means).values():
-        assert each == {"value": 0, "intervals": {"images": [0, 0], "subjects": [0, 0]}}
+        assert each == {"value": 0, "sd": None, "intervals": {"images": [0, 0], "subjects": [0, 0]}}
 
 
 def test_rows_are_chosen_with_what_they_are_compared_with(ablation):
