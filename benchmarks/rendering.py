@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from lsdkit.openset import render, render_release
 from lsdkit.openset.develop import encode
-from lsdkit.openset.plan import STYLE_OF, TRAIN_COUNTS, Row, plan_release, subject_seed
+from lsdkit.openset.plan import TRAIN_COUNTS, Row, plan_release, subject_seed
 from lsdkit.openset.shade import AVERAGE
 
 TARGETS = (15, 25)  # faces a second a core: at least, and better
@@ -77,7 +77,7 @@ def timed_functions(watch: Stopwatch) -> dict:
 
 
 def render_row(row: Row, pixels: int) -> np.ndarray:
-    style, person = STYLE_OF[row.split], subject_seed(0, row.subject)
+    style, person = row.style, subject_seed(0, row.subject)
     return render.render_face(
         row.expression, variant=row.variant, seed=row.seed, subject_seed=person, style=style, pixels=pixels
     ).image
@@ -158,8 +158,8 @@ def peak_mib() -> float:
 def one_core(sample: int, pixels: int, repeats: int) -> None:
     """Print rates and shares of one core, by style."""
     rows, peak, start_mib = plan_release(fraction=0.01, validation=600, test=0, seed=0), 0.0, peak_mib()
-    for style in dict.fromkeys(STYLE_OF.values()):
-        chosen = [row for row in rows if STYLE_OF[row.split] == style]
+    for style in dict.fromkeys(row.style for row in rows):
+        chosen = [row for row in rows if row.style == style]
         chosen = chosen[:: max(1, len(chosen) // sample)][:sample]
         render_rows(chosen, pixels)  # compiles, reads the mesh, makes the subjects
         peak = peak or peak_mib()  # of ours alone: the reference takes more

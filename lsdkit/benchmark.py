@@ -105,18 +105,13 @@ def run_benchmark(
     return text
 
 
-def open_set(out: Path, seed: int, protocol: Protocol, *, jobs: int | None, progress: bool) -> Store:
-    """The rendered faces of a seed, in `out`, grey if the protocol says so; data/open serves where it has the same."""
-    from lsdkit.openset import release  # numba and the mesh load here, when they are needed
-
+def open_set(
+    out: Path, seed: int, protocol: Protocol, *, without: tuple[str, ...] = (), jobs: int | None, progress: bool
+) -> Store:
+    """The rendered faces of a seed, in `out`, grey if the protocol says so; `without` as in `render_release`."""
     drawn = {"fraction": protocol.fraction, "validation": protocol.validation, "test": protocol.test}
-    drawn |= {"pixels": protocol.pixels, "seed": seed}
-    place, known = out / f"open-seed{seed}", resolve(prepare.DEFAULT_OPEN)
-    if (known / "manifest.json").is_file():
-        settings = files.read_json(known / "manifest.json")["settings"]
-        same = settings.items() >= {**drawn, "reader": "open", "format": release.FORMAT}.items()
-        place = known if same else place
-    store = prepare.prepare_open(place, **drawn, jobs=jobs, progress=progress)
+    drawn |= {"pixels": protocol.pixels, "seed": seed, "design": protocol.design, "without": without}
+    store = prepare.prepare_open(out / f"open-seed{seed}", **drawn, jobs=jobs, progress=progress)
     return grey_store(store, out / f"open-seed{seed}-grey") if protocol.grey else store
 
 

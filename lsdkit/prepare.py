@@ -37,19 +37,22 @@ def prepare_open(
     test: int = 600,
     pixels: int = 112,
     seed: int = 0,
+    design: str = "release",
+    without: tuple[str, ...] = (),
     jobs: int | None = None,
     progress: bool = True,
 ) -> Store:
     """Render the open set into `<out>-release`, in the release's layout, and store it in `out`.
 
-    `fraction` of the release's 277,251 training faces, `validation` and `test` faces, `pixels` a side. See
-    `lsdkit.openset.render_release`. The store's kind is "rendered". Raises `FileExistsError` where `<out>-release`
-    holds an open set of other settings.
+    `fraction` of the release's 277,251 training faces, `validation` and `test` faces, `pixels` a side. `design`
+    and `without` as in `lsdkit.openset.render_release`. The store's kind is "rendered". Raises `FileExistsError` where
+    `<out>-release` holds an open set of other settings.
     """
     out = resolve(out)
     from lsdkit import openset  # numba and the mesh load here, when they are needed
 
     drawn = {"fraction": fraction, "validation": validation, "test": test, "pixels": pixels, "seed": seed}
+    drawn |= {"design": design, "without": list(without)}
     settings = {"reader": "open", "version": VERSION, "format": openset.release.FORMAT, **drawn}
     with turn(out):
         if kept := finished(out, settings):

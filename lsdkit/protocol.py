@@ -20,9 +20,10 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 1
-    generator: int = 1  # `lsdkit.openset.release.FORMAT`: which renderer
-    fraction: float = 0.01  # of the LSD release's training faces: 2,773
+    version: int = 2
+    generator: int = 3  # `lsdkit.openset.release.FORMAT`: which renderer
+    design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
+    fraction: float = 0.013  # of the LSD release's training faces: 3,606
     validation: int = 600  # rendered faces that choose the epoch
     test: int = 600  # rendered faces of unseen people, scored beside the photographs
     pixels: int = 112

@@ -189,21 +189,15 @@ def test_the_protocol_is_one_thing():
     assert set(EXPRESSIONS) == set(benchmark.EXPRESSIONS)
 
 
-def test_open_sets_are_the_projects_where_they_fit(monkeypatch, tmp_path, tiny_store):
-    from lsdkit.openset import release
-
-    monkeypatch.setenv("LSDKIT_ROOT", str(tmp_path))
+def test_open_sets_are_those_of_the_protocol(monkeypatch, tmp_path, tiny_store):
     made = []
     monkeypatch.setattr(
         benchmark.prepare, "prepare_open", lambda out, **options: made.append((out, options)) or tiny_store
     )
     monkeypatch.setattr(benchmark, "grey_store", lambda store, out: out)
-    known = tmp_path / "data" / "open"
-    known.mkdir(parents=True)
-    settings = {"reader": "open", "format": release.FORMAT, "fraction": 0.01, "validation": 600, "test": 600}
-    (known / "manifest.json").write_text(json.dumps({"settings": {**settings, "pixels": 112, "seed": 0, "version": 1}}))
-    for seed, place in ((0, known), (1, tmp_path / "out" / "open-seed1")):
-        found = benchmark.open_set(tmp_path / "out", seed, PROTOCOL, jobs=1, progress=False)
-        assert found == tmp_path / "out" / f"open-seed{seed}-grey"
-        assert made[-1][0] == place
-        assert made[-1][1]["seed"] == seed
+    for seed in (0, 1):
+        found = benchmark.open_set(tmp_path, seed, PROTOCOL, without=("pose",), jobs=1, progress=False)
+        assert found == tmp_path / f"open-seed{seed}-grey"
+        place, options = made[-1]
+        assert place == tmp_path / f"open-seed{seed}"
+        assert (options["seed"], options["design"], options["without"]) == (seed, PROTOCOL.design, ("pose",))

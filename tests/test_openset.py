@@ -1,6 +1,7 @@
 """Faces and releases of the open set: the same for the same seed, readable, and laid out as the LSD release is."""
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from lsdkit.faces import read_release
 from lsdkit.openset import release as release_module
 from lsdkit.openset import render_face, render_release
 from lsdkit.openset.actions import draw_actions
+from lsdkit.openset.appearance import SWITCHES
 from lsdkit.openset.head import LANDMARK_VERTICES, load_head
 from lsdkit.openset.plan import TRAIN_COUNTS, VALIDATION_COUNTS, plan_release, shared_out, subject_seed
 from lsdkit.openset.release import read_faces
-from lsdkit.openset.variants import VARIANTS, variant_of
+from lsdkit.openset.variants import VARIANTS, draw_variant, variant_of
 from lsdkit.prepare import prepare_release
 from lsdkit.seeds import numpy_generator
 
@@ -278,3 +280,51 @@ def test_expressions_differ_more_than_chance_on_the_rendered_face():
     gaps = [np.abs(one - other).mean() for i, one in enumerate(faces) for other in faces[i + 1 :]]
     assert min(gaps) > 1
     assert numpy_generator(0, "face").random() != numpy_generator(1, "face").random()
+
+
+def test_a_varied_design_has_equal_classes_many_people_and_the_style_of_photographs():
+    rows = plan_release(fraction=0.01, validation=60, test=60, seed=0, design="varied")
+    train = [row for row in rows if row.split == "train"]
+    counts = Counter(row.expression for row in train)
+    assert set(counts.values()) == {round(0.01 * sum(TRAIN_COUNTS) / 6)}
+    assert {row.style for row in rows} == {"photographic"}
+    assert len({row.subject for row in train}) > 500
+    assert not {row.subject for row in train} & {row.subject for row in rows if row.split == "test"}
+    plain = plan_release(fraction=0.01, validation=60, test=60, seed=0)
+    assert {row.split: row.style for row in plain}["train"] == "training"
+    with pytest.raises(ValueError, match="release, varied"):
+        plan_release(fraction=0.01, validation=60, test=60, seed=0, design="even")
+
+
+def _rendered(without=(), *, seed=4, subject_seed=9, expression="HAPPINESS", variant="toothy"):
+    options = {"variant": variant, "style": "photographic", "pixels": 64, "without": without}
+    return render_face(expression, seed=seed, subject_seed=subject_seed, **options)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_source_of_variety_changes_the_picture(name):
+    assert (_rendered().image != _rendered((name,)).image).mean() > 0.002
+
+
+def test_a_source_that_is_switched_off_varies_no_more():
+    assert np.abs(_rendered(("pose",)).pose[:2]).max() == 0
+    assert np.abs(_rendered().pose[:2]).max() > 0
+    # one shape for all people: the same landmarks within the face (hair, which is a look, moves the temples)
+    same, other = (_rendered(("identity",), subject_seed=person).landmarks[17:] for person in (9, 10))
+    assert np.array_equal(same, other)
+    assert not np.array_equal(_rendered().landmarks, _rendered(subject_seed=10).landmarks)
+    # one look and one shape: people no longer differ at all
+    one, two = (_rendered(("identity", "appearance"), subject_seed=person).image for person in (9, 10))
+    assert np.array_equal(one, two)
+    # light, colours, lens and damage do not move a landmark; nor do creases and teeth
+    for name in ("appearance", "degradation", "wrinkles", "teeth"):
+        assert np.array_equal(_rendered((name,)).landmarks[17:], _rendered().landmarks[17:])
+    with pytest.raises(ValueError, match="identity, appearance"):
+        _rendered(("hat",))
+
+
+def test_variants_are_drawn_by_their_shares():
+    drawn = Counter(draw_variant("HAPPINESS", numpy_generator(n, "test")) for n in range(4000))
+    total = sum(variant.share for variant in VARIANTS["HAPPINESS"])
+    for variant in VARIANTS["HAPPINESS"]:
+        assert drawn[variant.name] / 4000 == pytest.approx(variant.share / total, abs=0.03)

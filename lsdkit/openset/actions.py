@@ -8,8 +8,8 @@ from lsdkit.openset.head import Head
 from lsdkit.openset.variants import Variant
 
 GAINS = {  # the mesh's own brow actions are weak, its eyeWide strong; the first prefix that fits counts
-    "browInner": 2.0,
-    "brow": 1.4,
+    "browInner": 1.8,
+    "brow": 1.3,
     "eyeWide": 0.55,
     "noseSneer": 1.3,
     "mouthFrown": 1.2,

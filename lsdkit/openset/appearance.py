@@ -1,8 +1,9 @@
 """What varies from face to face of one person: pose, lens, light, shirt, background and what a camera does to it all.
 
 Two styles differ in documented ways. `training` is a clean studio: frontal pose, soft white light, plain grounds, no
-image damage. `photographic` imitates snapshots: wider poses, harder and coloured light, cluttered grounds, colour
-casts, grey pictures, blur, noise, low resolution and earlier JPEG compression.
+image damage. `photographic` imitates snapshots: wider poses, weaker expressions among the strong ones, harder and
+coloured light, cluttered grounds, colour casts, grey pictures, blur, noise, low resolution, earlier JPEG compression,
+and pictures that end beside the face.
 """
 
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class Style(NamedTuple):
     blur: tuple[float, float]  # Gaussian radius in pixels of a 112-pixel face
     resolution: tuple[float, float]  # share of the full resolution that was kept
     jpeg: tuple[int, int] | None  # quality of an earlier compression
+    ends: float  # share of pictures that end within the crop, whose last pixels are repeated as in crops of photographs
 
 
 STYLES = {
@@ -44,15 +46,19 @@ STYLES = {
         yaw=9.0, pitch=6.0, crop_turn=2.0, crop_scale=0.03, crop_shift=0.01, distance=(12.0, 40.0),
         intensity=(0.7, 1.15), key_azimuth=(0.0, 55.0), key_height=(5.0, 50.0), key_share=(0.4, 0.7), light_tint=0.03,
         brightness=(0.47, 0.58), clutter=0.0, ground_tint=0.05, cast=0.0, contrast=(1.0, 1.0), grey=0.0,
-        noise=(0.0, 0.008), blur=(0.0, 0.0), resolution=(1.0, 1.0), jpeg=None,
+        noise=(0.0, 0.008), blur=(0.0, 0.0), resolution=(1.0, 1.0), jpeg=None, ends=0.0,
     ),
     "photographic": Style(
-        yaw=14.0, pitch=8.0, crop_turn=4.0, crop_scale=0.05, crop_shift=0.02, distance=(7.0, 30.0),
-        intensity=(0.6, 1.1), key_azimuth=(0.0, 85.0), key_height=(-10.0, 65.0), key_share=(0.35, 0.85),
+        yaw=16.0, pitch=8.0, crop_turn=4.0, crop_scale=0.05, crop_shift=0.02, distance=(7.0, 30.0),
+        intensity=(0.5, 1.2), key_azimuth=(0.0, 85.0), key_height=(-10.0, 65.0), key_share=(0.35, 0.85),
         light_tint=0.10, brightness=(0.36, 0.60), clutter=0.35, ground_tint=0.15, cast=0.05, contrast=(0.85, 1.25),
-        grey=0.15, noise=(0.0, 0.035), blur=(0.0, 0.8), resolution=(0.4, 1.0), jpeg=(35, 90),
+        grey=0.30, noise=(0.0, 0.035), blur=(0.0, 0.8), resolution=(0.4, 1.0), jpeg=(35, 90),
+        ends=0.4,
     ),
 }  # fmt: skip
+
+
+SWITCHES = ("identity", "appearance", "pose", "wrinkles", "teeth", "degradation")  # what `without` can switch off
 
 
 class Shot(NamedTuple):
@@ -73,6 +79,26 @@ def style_named(name: str) -> Style:
     if name not in STYLES:
         raise ValueError(f"Expected `style` to be one of {', '.join(STYLES)}, but got {name!r}")
     return STYLES[name]
+
+
+def check_without(without: tuple[str, ...]) -> None:
+    """Raises `ValueError` where a name is not one of `SWITCHES`."""
+    for name in without:
+        if name not in SWITCHES:
+            raise ValueError(f"Expected `without` to name some of {', '.join(SWITCHES)}, but got {name!r}")
+
+
+def narrowed(style: Style, without: tuple[str, ...]) -> Style:
+    """The style with some sources of variety switched off: "pose", "appearance" (light and ground), "degradation"."""
+    if "pose" in without:
+        style = style._replace(yaw=0.0, pitch=0.0, distance=(20.0, 20.0))
+    if "appearance" in without:
+        light = {"key_azimuth": (30.0, 30.0), "key_height": (30.0, 30.0), "key_share": (0.55, 0.55), "light_tint": 0.0}
+        style = style._replace(**light, brightness=(0.5, 0.5), clutter=0.0, ground_tint=0.0)
+    if "degradation" in without:
+        style = style._replace(cast=0.0, contrast=(1.0, 1.0), noise=(0.0, 0.0), blur=(0.0, 0.0), ends=0.0)
+        style = style._replace(resolution=(1.0, 1.0), jpeg=None)
+    return style
 
 
 def draw_shot(style: Style, generator: np.random.Generator) -> Shot:

@@ -21,6 +21,8 @@ def develop(
     picture = (picture - 0.45) * generator.uniform(*style.contrast) + 0.45
     if generator.random() < style.grey:
         picture = np.repeat(picture @ np.array([[0.299], [0.587], [0.114]]), 3, 2)
+    if generator.random() < style.ends:
+        picture = _ended(picture, generator)
     picture = _coarsen(picture, style, pixels, generator)
     spread = generator.uniform(*style.noise)
     picture = picture + spread * generator.standard_normal(picture.shape, np.float32)
@@ -28,6 +30,15 @@ def develop(
     if style.jpeg and generator.random() < 0.7:
         image = Image.open(io.BytesIO(encode(np.asarray(image), int(generator.integers(*style.jpeg)))))
     return np.asarray(image.convert("RGB"))
+
+
+def _ended(picture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The picture as a crop that reaches beyond its photograph: some sides end early and repeat their last pixels."""
+    cuts = np.where(generator.random(4) < 0.6, generator.uniform(0.0, 0.18, 4), 0.0)  # above, below, left, right
+    cuts[:2] *= 0.7
+    top, bottom, left, right = (cuts * len(picture)).astype(int)
+    inner = picture[top : len(picture) - bottom, left : len(picture) - right]
+    return np.pad(inner, ((top, bottom), (left, right), (0, 0)), mode="edge")
 
 
 def _coarsen(picture: np.ndarray, style: Style, pixels: int, generator: np.random.Generator) -> np.ndarray:

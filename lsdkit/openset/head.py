@@ -19,7 +19,7 @@ from PIL import Image
 from lsdkit.files import atomic
 from lsdkit.openset.sliders import identity_targets
 
-FORMAT = 10  # of the cached file; raise it when what is cached changes
+FORMAT = 12  # of the cached file; raise it when what is cached changes
 SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of the mesh
 TEETH_BACK = 0.05  # decimetres: as they are, they show through closed lips
 HAIR_SPREAD = 1.3  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
@@ -40,12 +40,12 @@ _PARTS = {  # group of base.obj -> part
 # Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips); "a+b"
 # is the middle between two. Chosen by `benchmarks/agreement.py --fit`.
 LANDMARK_VERTICES = (
-    "5402+5564 5735+5763 5097+5098 5242 5240+5241 737+5298 917+5295 727+914 732+5296 7449+7616 7619+11901 7457+11903 "
-    "11849+11850 11851 11712+11713 12332+12360 12001+12161 5262 232 222+224 205+223 208+221 6983+6995 6980+6997 "
-    "6996+6998 7005 11870 132+136 131+135 164 294+5134 334+354 308+313 312+317 7072+7076 7096+7115 4855+4856 "
-    "1055+6762 1073 72+6765 46+4862 40+4859 6856+13361 7765 7747+13358 11473+11474 6824+11477 6830+11480 427+499 "
-    "5351+5354 450+456 455+466 7210+7215 11953+11956 7187+7248 7166+7235 7241 492 486 406+480 418+421 462+472 468+474 "
-    "7221+7228 7178+7181 7279 540 534"
+    "5402+5564 5735+5763 5097+5098 5242 895+5240 737+915 917+5295 914+918 732+5296 7616+7620 7619+11901 7457+7617 "
+    "7597+11849 11851 11712+11713 12332+12360 12001+12161 5262 232 222+224 205+223 208+209 6983+6984 6980+6997 "
+    "6996+6998 7005 11870 132 131+135 164+201 294 332+334 308+314 312+317 7072+7077 7094+7096 4855+4856 1055+6762 "
+    "1073+6763 53+4871 46+4862 40+4859 6837+11489 7765+13359 7747+13358 11473+11474 6824+11477 6830+11480 427+499 "
+    "5351+5354 450+456 455+466 7210+7215 11953+11956 7187+7248 7166+7235 7241 492 486 406+480 418+419 462 474+520 "
+    "7221 7178+7179 7279 540 534"
 )
 MASKS = ("lips", "eyelids", "inside-mouth", "ears")
 

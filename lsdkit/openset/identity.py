@@ -37,6 +37,13 @@ EYE_COLOURS = np.array(  # sRGB: dark brown, brown, hazel, green, blue, grey
 )
 
 
+CENTRES = {  # of sliders whose mean is not 0: dlib marks thinner and wider lips on photographs than the mesh has
+    "mouth-lowerlip-height": -0.6,
+    "mouth-upperlip-height": -0.8,
+    "mouth-scale-horiz": 0.4,
+}
+
+
 class Subject(NamedTuple):
     """A person. Colours are linear RGB in [0, 1], lengths decimetres."""
 
@@ -58,6 +65,7 @@ class Subject(NamedTuple):
     stubble: float  # 0 none .. 1 a full beard
     blush: float
     mottling: float
+    glasses: float  # half the width of a lens in decimetres, 0 for none
 
 
 def linear(colour: np.ndarray) -> np.ndarray:
@@ -107,6 +115,7 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
         stubble=float(is_male) * max(0.0, generator.uniform(-0.6, 0.7)),
         blush=generator.uniform(0.0, 0.5),
         mottling=generator.uniform(0.0, 0.05),
+        glasses=generator.uniform(0.19, 0.24) * (generator.random() < 0.12),
     )
 
 
@@ -124,8 +133,11 @@ def _draw_points(
             amounts[head.target(f"weight:{sex}-{period}-averageweight")] = share * part * (1 - thin - heavy)
             amounts[head.target(f"weight:{sex}-{period}-maxweight")] = share * part * heavy
     sliders = sorted({name[7:-2] for name in head.target_names if name.startswith("slider:")})
-    for name in generator.choice(sliders, 30, replace=False):
-        value = np.clip(generator.normal(0.0, 0.45), -0.9, 0.9)
+    values = CENTRES | {
+        str(name): CENTRES.get(str(name), 0.0) + np.clip(generator.normal(0.0, 0.45), -0.9, 0.9)
+        for name in generator.choice(sliders, 30, replace=False)
+    }
+    for name, value in values.items():
         amounts[head.target(f"slider:{name}:{'+' if value > 0 else '-'}")] = abs(value)
     for name in generator.choice(SHAPES, 2, replace=False):
         amounts[head.target(f"shape:{name}")] = generator.uniform(0.0, 0.6)

@@ -11,14 +11,27 @@ from lsdkit.seeds import derive, numpy_generator
 TRAIN_COUNTS = (18286, 15150, 10923, 73285, 144631, 14976)  # of the LSD release, in the order of EXPRESSIONS
 VALIDATION_COUNTS = (804, 252, 523, 1714, 774, 603)
 LEAST = 8  # training faces of a class, however small the fraction
-TRAIN_SUBJECTS, TEST_SUBJECTS = 40, 20
-ZIPF = 0.8  # a subject's share of an expression falls with its rank to this power
+TEST_SUBJECTS = 20
 TRAIN_FOLDER, VALIDATION_FOLDER, TEST_FOLDER = (
     "training_set_synthetic_images",
     "validation_set_real_images",
     "lsd_test_data",
 )
-STYLE_OF = {"train": "training", "validation": "photographic", "test": "photographic"}
+
+
+class Design(NamedTuple):
+    """How the training faces of a release are drawn. Validation and test faces are in style "photographic" always."""
+
+    balanced: bool  # as many faces of each expression, instead of the LSD release's shares
+    subjects: int  # people of training and validation
+    zipf: float  # a subject's share of an expression falls with its rank to this power
+    style: str  # of the training faces
+
+
+DESIGNS = {
+    "release": Design(balanced=False, subjects=40, zipf=0.8, style="training"),  # as unequal as the LSD release
+    "varied": Design(balanced=True, subjects=600, zipf=0.0, style="photographic"),  # for reading photographs
+}
 
 
 class Row(NamedTuple):
@@ -29,18 +42,23 @@ class Row(NamedTuple):
     expression: str
     subject: str
     variant: str
+    style: str
     seed: int  # of the face, see `render.render_face`
     path: str  # relative to the release's folder
 
 
-def plan_release(*, fraction: float, validation: int, test: int, seed: int) -> list[Row]:
+def plan_release(*, fraction: float, validation: int, test: int, seed: int, design: str = "release") -> list[Row]:
     """All faces of a release, training first, then validation, then test.
 
-    Training: `fraction` of the release's count of each class, at least 8, shared unevenly over 40 subjects, each class
-    with its own order of them (paper figure 3). Validation: other pictures of the same subjects, `validation` in all,
-    classes as in the release. Test: `test` pictures of 20 further subjects, same classes, in random order.
-    Raises `ValueError` for a fraction outside (0, 1] and for fewer than 6 validation or test faces (0 test faces pass).
+    Training: `fraction` of the release's faces. In the design "release" that is its count of each class, at least 8,
+    shared unevenly over 40 subjects, each class with its own order of them (paper figure 3); in "varied" each class
+    has the same count, shared evenly over 600 subjects. Validation: other pictures of the same subjects, `validation`
+    in all, classes as in the release. Test: `test` pictures of 20 further subjects, same classes, in random order.
+    Raises `ValueError` for an unknown design, for a fraction outside (0, 1] and for fewer than 6 validation or test
+    faces (0 test faces pass).
     """
+    if design not in DESIGNS:
+        raise ValueError(f"Expected `design` to be one of {', '.join(DESIGNS)}, but got {design!r}")
     if not 0 < fraction <= 1:
         raise ValueError(f"Expected `fraction` in (0, 1], but got {fraction}")
     if validation < len(EXPRESSIONS):
@@ -49,13 +67,15 @@ def plan_release(*, fraction: float, validation: int, test: int, seed: int) -> l
         )
     if test != 0 and test < len(EXPRESSIONS):
         raise ValueError(f"Expected `test` to be 0 or at least {len(EXPRESSIONS)}, one face a class, but got {test}")
-    subjects = [f"subject-{number:03d}" for number in range(1, TRAIN_SUBJECTS + TEST_SUBJECTS + 1)]
-    known, unseen = subjects[:TRAIN_SUBJECTS], subjects[TRAIN_SUBJECTS:]
-    train = [max(LEAST, round(fraction * count)) for count in TRAIN_COUNTS]
+    balanced, count, zipf, style = DESIGNS[design]
+    subjects = [f"subject-{number:03d}" for number in range(1, count + TEST_SUBJECTS + 1)]
+    known, unseen = subjects[:count], subjects[count:]
+    counts = [round(sum(TRAIN_COUNTS) / len(TRAIN_COUNTS))] * len(TRAIN_COUNTS) if balanced else TRAIN_COUNTS
+    train = [max(LEAST, round(fraction * count)) for count in counts]
     return [
-        *_rows("train", train, known, ZIPF, seed),
-        *_rows("validation", shared_out(validation, VALIDATION_COUNTS), known, 0.0, seed),
-        *_rows("test", shared_out(test, VALIDATION_COUNTS), unseen, 0.0, seed),
+        *_rows("train", train, known, zipf, style, seed),
+        *_rows("validation", shared_out(validation, VALIDATION_COUNTS), known, 0.0, "photographic", seed),
+        *_rows("test", shared_out(test, VALIDATION_COUNTS), unseen, 0.0, "photographic", seed),
     ]
 
 
@@ -79,7 +99,7 @@ def subject_seed(seed: int, subject: str) -> int:
     return derive(seed, "subject", subject)
 
 
-def _rows(split: str, counts: list[int], subjects: list[str], zipf: float, seed: int) -> list[Row]:
+def _rows(split: str, counts: list[int], subjects: list[str], zipf: float, style: str, seed: int) -> list[Row]:
     generator = numpy_generator(seed, "plan", split)
     order = generator.permutation(sum(counts)) if split == "test" else np.arange(sum(counts))
     rows: list[Row] = []
@@ -94,5 +114,5 @@ def _rows(split: str, counts: list[int], subjects: list[str], zipf: float, seed:
             else:
                 key, path = f"validation/{name}/{number}", f"{VALIDATION_FOLDER}/{name}/{number}.jpg"
             face = derive(seed, "face", split, index)
-            rows.append(Row(key, split, name, str(subject), draw_variant(name, generator), face, path))
+            rows.append(Row(key, split, name, str(subject), draw_variant(name, generator), style, face, path))
     return sorted(rows, key=lambda row: int(row.key.split("/")[1])) if split == "test" else rows

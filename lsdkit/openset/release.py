@@ -20,12 +20,13 @@ from tqdm.auto import tqdm
 
 from lsdkit import __version__
 from lsdkit.files import read_json, write_json, write_text
+from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
 from lsdkit.openset.head import load_head
-from lsdkit.openset.plan import STYLE_OF, TEST_FOLDER, Row, plan_release, subject_seed
+from lsdkit.openset.plan import TEST_FOLDER, Row, plan_release, subject_seed
 from lsdkit.openset.render import Face, render_face
 
-FORMAT = 2  # raise it when the same settings give other pictures
+FORMAT = 3  # raise it when the same settings give other pictures
 BLOCK = 32  # faces
 POINTS = tuple(f"{axis}{number}" for number in range(68) for axis in "xy")
 DRAWN = ("style", "intensity", "yaw", "pitch", "roll", "gaze_left", "gaze_up")
@@ -70,23 +71,28 @@ def render_release(
     test: int = 600,
     pixels: int = 112,
     seed: int = 0,
+    design: str = "release",
+    without: tuple[str, ...] = (),
     jobs: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Render the open set into the folder `out` and return it.
 
     fraction: of the release's training counts, at least 8 a class (0.01 gives 2,773 faces); validation, test: faces
-    in all; pixels: side of a picture; jobs: processes, all cores where None, 1 for none beside this one (scripts need
+    in all; pixels: side of a picture; design: "release", as unequal as the LSD release, or "varied" (see
+    `plan.DESIGNS`); without: sources of variety that are switched off (see `appearance.SWITCHES`); jobs: processes, all
+    cores where None, 1 for none beside this one (scripts need
     the usual `if __name__ == "__main__"` for more). The pictures are the same for any number of processes.
     A complete folder with the same settings is kept; an interrupted one is resumed.
     Raises `ValueError` for settings out of range, `FileExistsError` where `out` holds something else.
     """
     out = Path(out)
-    rows = plan_release(fraction=fraction, validation=validation, test=test, seed=seed)
+    rows = plan_release(fraction=fraction, validation=validation, test=test, seed=seed, design=design)
+    check_without(without)
     if pixels < 16:
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     settings = {"format": FORMAT, "fraction": fraction, "validation": validation, "test": test, "pixels": pixels}
-    settings["seed"] = seed
+    settings |= {"seed": seed, "design": design, "without": list(without)}
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
@@ -136,7 +142,7 @@ def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, 
         jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs < 1:
         raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
-    arguments = (settings["pixels"], settings["seed"])
+    arguments = (settings["pixels"], settings["seed"], tuple(settings["without"]))
     if min(jobs, len(blocks)) <= 1:
         for number, block in blocks.items():
             yield render_block(partial, number, block, *arguments)
@@ -158,7 +164,9 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed: int) -> int:
+def render_block(
+    partial: Path, number: int, block: list[Row], pixels: int, seed: int, without: tuple[str, ...] = ()
+) -> int:
     """Render the faces of a block into `partial`, then write their rows; returns the number of the block."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
     for row in block:
@@ -167,8 +175,9 @@ def render_block(partial: Path, number: int, block: list[Row], pixels: int, seed
             variant=row.variant,
             seed=row.seed,
             subject_seed=subject_seed(seed, row.subject),
-            style=STYLE_OF[row.split],
+            style=row.style,
             pixels=pixels,
+            without=without,
         )
         file = partial / row.path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +196,7 @@ def _lines(row: Row, face: Face) -> dict[str, str]:
         return ",".join(f"{value:.5f}" for value in np.concatenate([np.ravel(value) for value in values]))
 
     drawn = numbers(face.intensity, face.pose, face.gaze, face.landmarks)
-    facts = f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{STYLE_OF[row.split]}"
+    facts = f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{row.style}"
     return {
         "actions": f"{row.key},{numbers(face.actions)}\n",
         "contour": f"{row.key},{numbers(face.contour)}\n",

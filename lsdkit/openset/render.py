@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lsdkit.openset.actions import Drawn, draw_actions
-from lsdkit.openset.appearance import Shot, Style, draw_background, draw_shot, style_named
+from lsdkit.openset.appearance import Shot, Style, check_without, draw_background, draw_shot, narrowed, style_named
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.contour import JAW, between, visible_contour
 from lsdkit.openset.develop import develop
@@ -18,6 +18,9 @@ from lsdkit.openset.raster import blend, rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
 from lsdkit.openset.variants import draw_variant, variant_of
 from lsdkit.seeds import numpy_generator
+
+SAME = 20  # seed of the subject whose shape or colours all faces take where those are switched off
+GREY_SHIRT = np.full(3, 0.2, np.float32)
 
 
 class Face(NamedTuple):
@@ -56,20 +59,29 @@ class Scene(NamedTuple):
 
 
 def render_face(
-    expression: str, *, seed: int, subject_seed: int, variant: str = "", style: str = "training", pixels: int = 112
+    expression: str,
+    *,
+    seed: int,
+    subject_seed: int,
+    variant: str = "",
+    style: str = "training",
+    pixels: int = 112,
+    without: tuple[str, ...] = (),
 ) -> Face:
     """Render one face: always the same for the same arguments, whatever was rendered before.
 
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
     person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
-    "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16.
+    "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16; without: sources of variety that
+    are switched off, of `appearance.SWITCHES` (for ablations).
     Raises `ValueError` for an unknown name or too small a picture.
     """
     if pixels < 16:
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
-    head, ranges = load_head(), style_named(style)
+    check_without(without)
+    head, ranges = load_head(), narrowed(style_named(style), without)
     generator = numpy_generator(seed, "render")
-    scene = stage(expression, variant, _person(subject_seed), ranges, generator)
+    scene = stage(expression, variant, _person(subject_seed, without), ranges, generator)
     person, shot = scene.person, scene.shot
     screen = (scene.flat * [AVERAGE * pixels, AVERAGE * pixels, 1.0]).astype(np.float32)
     seen, weights = rasterise(screen, person.triangles, person.two_sided, AVERAGE * pixels)
@@ -84,7 +96,9 @@ def render_face(
         eyes=scene.eyes.astype(np.float32),
         gaze=_gaze(scene.drawn.gaze, scene.eyes, shot.distance),
     )
-    layer = shade(seen, weights, surface, _paint(person.subject, shot.shirt), shot.light)
+    shirt = GREY_SHIRT if "appearance" in without else shot.shirt
+    paint = _paint(person.subject, shirt, folds(scene.drawn.actions, person.subject.age, "wrinkles" not in without))
+    layer = shade(seen, weights, surface, paint, shot.light)
     mask = layer[..., 3]
     light = layer[..., :3] + (1.0 - mask[..., None]) * draw_background(ranges, pixels, generator)
     image = develop(light, mask, shot.brightness, ranges, generator)
@@ -111,7 +125,8 @@ def stage(expression: str, variant: str, person: _Person, ranges: Style, generat
     eyes = np.stack([points[head.vertex_parts == part].mean(0) for part in (EYE_LEFT, EYE_RIGHT)])
     turn = rotation(shot.yaw, shot.pitch, shot.roll).astype(np.float32)
     centre = np.append(eyes[:, :2].mean(0), eyes[0, 2] - 0.9).astype(np.float32)
-    posed = (points - centre) @ turn.T
+    moved = points - centre
+    posed = moved[:, :1] * turn[:, 0] + moved[:, 1:2] * turn[:, 1] + moved[:, 2:] * turn[:, 2]  # no BLAS: same bits
     screen = project(posed, shot.distance)
     flat = crop(screen, _marks(screen)[:, :2], shot.jitter)
     contour = between(flat, *visible_contour(screen, turn))
@@ -137,14 +152,17 @@ def _turned(screen: np.ndarray, flat: np.ndarray) -> float:
 
 
 @functools.lru_cache(maxsize=128)
-def _person(seed: int) -> _Person:
+def _person(seed: int, without: tuple[str, ...] = ()) -> _Person:
     """The subject of a seed, its hair and the triangles that it shows."""
     head = load_head()
-    subject = draw_subject(head, numpy_generator(seed, "subject"))
+    shape, looks = (SAME if name in without else seed for name in ("identity", "appearance"))
+    subject = draw_subject(head, numpy_generator(looks, "subject"))
+    if shape != looks:
+        subject = subject._replace(points=draw_subject(head, numpy_generator(shape, "subject")).points)
     cover = hair_cover(head.rest, head.masks, head.vertex_parts == SKIN, subject.hairline, subject.side_line)
     normals = vertex_normals(subject.points, head.triangles)
     points = subject.points + normals * (cover * subject.hair_volume)[:, None].astype(np.float32)
-    shown = (head.parts != HAIR) | subject.long_hair
+    shown = ((head.parts != HAIR) | subject.long_hair) & ((head.parts != TEETH) | ("teeth" not in without))
     parts = head.parts[shown]
     two_sided = np.isin(parts, [LASHES, HAIR, TEETH, TONGUE])
     return _Person(subject, points, np.ascontiguousarray(head.triangles[shown]), parts, two_sided)
@@ -157,7 +175,25 @@ def _gaze(degrees: np.ndarray, eyes: np.ndarray, distance: float) -> np.ndarray:
     return (towards @ rotation(degrees[0], degrees[1], 0.0).T).astype(np.float32)
 
 
-def _paint(subject: Subject, shirt: np.ndarray) -> Paint:
+def folds(actions: np.ndarray, age: float, shown: bool) -> np.ndarray:
+    """Depth of the creases that this face's actions make, (4,) float32 in [0, 1], deeper with age (0 to 1).
+
+    Between the brows (AU4), across the forehead (AU1, AU2), from the nose to the mouth's corners (AU6, 9, 10, 12), and
+    on the bridge of the nose (AU9).
+    """
+    names = load_head().unit_names
+    amount = {name: float(value) for name, value in zip(names, actions, strict=True)}
+
+    def both(name: str) -> float:
+        return 0.5 * (amount[f"{name}Left"] + amount[f"{name}Right"])
+
+    raised = 0.5 * amount["browInnerUp"] + 0.5 * both("browOuterUp")
+    cheeks = 0.5 * both("mouthSmile") + 0.5 * both("noseSneer") + 0.3 * both("mouthUpperUp") + 0.3 * both("cheekSquint")
+    depths = np.array([both("browDown"), 0.6 * raised, cheeks, 0.7 * both("noseSneer")])
+    return (np.clip(depths, 0.0, 1.0) * (0.25 + 0.5 * age) * shown).astype(np.float32)
+
+
+def _paint(subject: Subject, shirt: np.ndarray, creases: np.ndarray) -> Paint:
     return Paint(
         skin=subject.skin.astype(np.float32),
         lips=subject.lips.astype(np.float32),
@@ -173,4 +209,6 @@ def _paint(subject: Subject, shirt: np.ndarray) -> Paint:
         stubble=float(subject.stubble),
         blush=float(subject.blush),
         mottling=float(subject.mottling),
+        folds=creases,
+        glasses=float(subject.glasses),
     )

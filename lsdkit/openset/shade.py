@@ -47,6 +47,8 @@ class Paint(NamedTuple):
     stubble: float
     blush: float
     mottling: float
+    folds: np.ndarray  # (4,) float32 in [0, 1]: between the brows, forehead, nose to mouth, bridge of the nose
+    glasses: float  # half the width of a lens, decimetres; 0 = none
 
 
 class Light(NamedTuple):
@@ -77,18 +79,57 @@ def _ripple(x, y, z):
 
 
 @njit(cache=True)
+def _creased(x, y, z, folds):
+    """Share of the light that is left in the creases at a point of the resting face."""
+    side = abs(x)
+    if z < 0.9 or side > 0.6:
+        return 1.0
+    dark = 0.0
+    if folds[0] > 0.0 and 7.30 < y < 7.62 and side < 0.2:  # two upright lines between the brows
+        dark += 0.55 * folds[0] * np.exp(-(((side - 0.055) / 0.018) ** 2)) * np.exp(-(((y - 7.45) / 0.08) ** 2))
+    if folds[1] > 0.0 and 7.55 < y < 7.95:  # level lines across the forehead
+        wave = y + 0.03 * np.cos(5.0 * x)
+        line = np.exp(-(((wave - 7.66) / 0.016) ** 2)) + np.exp(-(((wave - 7.76) / 0.016) ** 2))
+        dark += 0.35 * folds[1] * (line + np.exp(-(((wave - 7.85) / 0.016) ** 2))) * np.exp(-((side / 0.35) ** 4))
+    if folds[2] > 0.0 and 6.45 < y < 7.0:  # from the wings of the nose past the corners of the mouth
+        t = (6.92 - y) / 0.42
+        edge = 0.17 + 0.20 * t**0.8 if t > 0.0 else 0.17
+        ends = _step(y, 6.48, 6.60) * (1.0 - _step(y, 6.88, 6.96))
+        dark += 0.42 * folds[2] * ends * np.exp(-(((side - edge) / 0.022) ** 2))
+    if folds[3] > 0.0 and 7.08 < y < 7.34 and side < 0.15:  # level lines on the bridge of the nose
+        dark += 0.4 * folds[3] * np.exp(-((side / 0.08) ** 2)) * max(0.0, np.sin(85.0 * (y - 7.08))) ** 2
+    return 1.0 - min(0.6, dark)
+
+
+@njit(cache=True)
+def _framed(side, y, z, half):
+    """How much of a point of the resting face the frame of the glasses covers, 0 to 1."""
+    dx, dy = (side - 0.31) / half, (y - 7.25) / (0.75 * half)
+    reach = (dx**4 + dy**4) ** 0.25  # a rounded rectangle around each eye
+    if z > 0.9 and abs(reach - 1.0) < 0.14:
+        return 0.9
+    bridge = side < 0.31 - half and abs(y - 7.30) < 0.02 and z > 1.0
+    temple = side > 0.31 + half and abs(y - 7.30) < 0.025
+    return 0.9 if bridge or temple else 0.0
+
+
+@njit(cache=True)
 def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     """Write the albedo of the skin at a rest point into `colour`; returns how glossy it is, 0 to 1."""
     side = abs(x)
     tint = 1.0 + paint.mottling * _ripple(x, y, z)
-    cheek = np.exp(-((side - 0.40) ** 2 + (y - 6.98) ** 2) / 0.035) + 0.8 * np.exp(-(x * x + (y - 6.93) ** 2) / 0.015)
-    red = paint.blush * 0.35 * cheek * (1.0 if z > 0.8 else 0.0)
+    red = 0.0
+    if z > 0.8:
+        cheek = np.exp(-((side - 0.40) ** 2 + (y - 6.98) ** 2) / 0.035)
+        cheek += 0.8 * np.exp(-(x * x + (y - 6.93) ** 2) / 0.015)
+        red = paint.blush * 0.35 * cheek
     for c in range(3):
         colour[c] = paint.skin[c] * tint
     colour[1] *= 1.0 - red
     colour[2] *= 1.0 - red * 0.8
     for c in range(3):
         colour[c] *= 1.0 - 0.22 * lids * (1.0 + 0.4 * c)
+        colour[c] *= _creased(x, y, z, paint.folds)
     gloss = 1.0
     if paint.stubble > 0.0 and z > 0.3:
         moustache = _step(y, 6.69, 6.75) * (1.0 - _step(y, 6.80, 6.90)) * (1.0 - _step(side, 0.16, 0.32))
@@ -101,8 +142,8 @@ def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     mouth = _step(lips, 0.25, 0.75)
     for c in range(3):
         colour[c] += mouth * (paint.lips[c] - colour[c])
-    s = (side - 0.10) / 0.50
-    if -0.1 < s < 1.1 and z > 0.8:
+    s = (side - 0.115) / 0.485
+    if -0.1 < s < 1.1 and z > 0.8 and 7.25 < y < 7.65:
         line = 7.42 + paint.brow_arch * np.sin(0.75 * np.pi * s) - 0.03 * s
         half = paint.brow_thickness * (1.0 - 0.55 * max(0.0, s) ** 1.5)
         brow = (
@@ -119,14 +160,21 @@ def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
         colour[0] += deep * (0.22 - colour[0])
         colour[1] += deep * (0.045 - colour[1])
         colour[2] += deep * (0.045 - colour[2])
-    ragged = 0.009 * np.sin(67.0 * x + 3.0 * np.sin(29.0 * z)) + 0.009 * np.sin(113.0 * x + 41.0 * z)
-    above = y - hair_line(x, z, paint.hairline, paint.side_line) + ragged
+    above = -1.0
+    if y > min(paint.side_line, paint.hairline - 0.04) - 0.02:
+        above = y - hair_line(x, z, paint.hairline, paint.side_line)
+        if above > -0.019:
+            above += 0.009 * np.sin(67.0 * x + 3.0 * np.sin(29.0 * z)) + 0.009 * np.sin(113.0 * x + 41.0 * z)
     if above > 0.0 and ears < 0.5 and inside < 0.3:
         edge = _step(above, 0.0, 0.10)
         strand = 0.82 + 0.18 * np.sin(60.0 * x + 22.0 * np.sin(3.0 * z + 2.0 * y)) * np.sin(23.0 * z + 9.0 * x)
         for c in range(3):
             colour[c] += edge * (paint.hair[c] * strand - colour[c])
         gloss -= 0.6 * edge
+    if paint.glasses > 0.0 and z > 0.3 and inside < 0.3:
+        frame = _framed(side, y, z, paint.glasses)
+        for c in range(3):
+            colour[c] += frame * (0.02 - colour[c])
     if y < 5.85:
         for c in range(3):
             colour[c] = paint.shirt[c]
@@ -194,9 +242,7 @@ def shade(seen, weights, surface, paint, light):
                     colour[k] = 0.35 * paint.brows[k] + 0.18 * paint.skin[k]
             elif part == TEETH:
                 colour[0], colour[1], colour[2] = 0.82, 0.77, 0.66
-                openness = (0.35 + 0.5 * _step(z, 1.20, 1.48)) * (
-                    0.6 + 0.4 * _step(y, 6.56, 6.68)
-                )  # lower teeth darker
+                openness = (0.35 + 0.5 * _step(z, 1.20, 1.48)) * (0.4 + 0.6 * _step(y, 6.56, 6.68))  # lower ones darker
                 gloss = 0.6
             elif part == TONGUE:
                 colour[0], colour[1], colour[2] = 0.42, 0.13, 0.13

@@ -20,6 +20,10 @@ LEFT_OUT = (  # these move as an expression does, or move the whole head
     "head-fat",
     "neck-trans",
     "measure",
+    "mouth-trans-in",  # sideways, and so is the nose's
+    "mouth-trans-out",
+    "nose-trans-in",
+    "nose-trans-out",
     "eye-height",
     "eye-push",
     "ext-",
@@ -57,9 +61,10 @@ def identity_targets(folder: Path) -> dict[str, list[Path]]:
             if any(word in name for word in LEFT_OUT):
                 continue
             stem, _, ending = name.removeprefix("l-").removeprefix("r-").rpartition("-")
-            sign = "-" if ending in OPPOSITES else "+" if ending in OPPOSITES.values() else ""
-            if sign:
-                found.setdefault(f"slider:{stem}:{sign}", []).append(path)
+            for less, more in OPPOSITES.items():
+                if ending in (less, more):
+                    slider = stem if less == "decr" else f"{stem}-{less}-{more}"  # one stem moves in several directions
+                    found.setdefault(f"slider:{slider}:{'-' if ending == less else '+'}", []).append(path)
     paired = {name[:-2] for name in found if f"{name[:-1]}-" in found and f"{name[:-1]}+" in found}
     targets = {name: paths for name, paths in found.items() if name[:-2] in paired}
     targets |= {f"shape:{name}": [folder / "head" / f"head-{name}.target.gz"] for name in SHAPES}

@@ -15,15 +15,16 @@ import numpy as np
 
 
 class Variant(NamedTuple):
-    """One way to show an expression: a name, the actions (a name without Left or Right moves both), and the gaze."""
+    """One way to show an expression."""
 
     name: str
-    actions: dict[str, float]  # 0 = rest, 1 = full
-    gaze: tuple[float, float] = (0.0, 0.0)  # degrees: spread sideways, and up (down is negative)
+    actions: dict[str, float]  # 0 = rest, 1 = full; a name without Left or Right moves both sides
+    gaze: tuple[float, float]  # degrees: spread sideways, and up (down is negative)
+    share: float  # how often it is drawn, against the expression's other variants
 
 
-def _variant(name: str, gaze: tuple[float, float] = (3.0, 0.0), **actions: float) -> Variant:
-    return Variant(name, actions, gaze)
+def _variant(name: str, share: float = 1.0, gaze: tuple[float, float] = (3.0, 0.0), **actions: float) -> Variant:
+    return Variant(name, actions, gaze, share)
 
 
 # fmt: off  (a table reads better than one action a line)
@@ -32,9 +33,9 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 4 + 5 + 7 + 23 + 24: lips pressed
         _variant(
             "pressed",
-            browDown=1.2,
-            eyeWide=0.5,
-            eyeSquint=0.5,
+            browDown=0.9,
+            eyeWide=0.4,
+            eyeSquint=0.4,
             noseSneer=0.3,
             mouthPress=0.9,
             mouthRollLower=0.5,
@@ -43,37 +44,38 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 4 + 5 + 7 + 10 + 22 + 25 + 26: shouting, teeth bared
         _variant(
             "shouting",
-            browDown=1.3,
-            eyeWide=0.7,
-            eyeSquint=0.4,
+            share=2.0,
+            browDown=0.8,
+            eyeWide=0.6,
+            eyeSquint=0.3,
             noseSneer=0.7,
-            mouthUpperUp=0.9,
-            mouthLowerDown=1.2,
-            mouthFunnel=0.5,
-            mouthStretch=0.4,
-            jawOpen=0.55,
+            mouthUpperUp=0.8,
+            mouthLowerDown=0.9,
+            mouthFunnel=0.3,
+            mouthStretch=0.5,
+            jawOpen=0.7,
         ),
         # 4 + 7 + 10 + 16 + 25: teeth clenched
         _variant(
             "clenched",
-            browDown=1.3,
+            browDown=0.8,
             eyeWide=0.3,
-            eyeSquint=0.6,
-            noseSneer=0.6,
-            mouthUpperUp=0.8,
+            eyeSquint=0.5,
+            noseSneer=0.7,
+            mouthUpperUp=0.9,
             mouthLowerDown=1.3,
             mouthStretch=0.8,
-            jawOpen=0.12,
+            jawOpen=0.15,
         ),
         # 4 + 5 + 7 + 17 + 24: a glare, chin raised
         _variant(
             "glaring",
-            browDown=1.3,
-            eyeWide=0.9,
+            browDown=0.9,
+            eyeWide=0.8,
             eyeSquint=0.3,
-            mouthShrugLower=0.9,
+            mouthShrugLower=0.8,
             mouthPress=0.6,
-            mouthFrown=0.5,
+            mouthFrown=0.4,
             mouthRollUpper=0.3,
         ),
     ),
@@ -81,125 +83,135 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 9 + 10 + 17
         _variant(
             "wrinkled",
-            browDown=0.5,
+            browDown=0.25,
             eyeSquint=0.8,
-            cheekSquint=0.7,
-            noseSneer=1.3,
+            cheekSquint=0.8,
+            noseSneer=1.4,
             mouthUpperUp=0.9,
-            mouthShrugLower=0.7,
-            mouthFrown=0.4,
+            mouthShrugLower=0.8,
+            mouthFrown=0.6,
         ),
         # 9 + 10 + 16 + 25 + 26: mouth open, upper lip drawn up
         _variant(
             "gaping",
-            browDown=0.4,
-            eyeSquint=0.9,
-            cheekSquint=0.6,
-            noseSneer=1.2,
+            browDown=0.2,
+            eyeSquint=0.8,
+            cheekSquint=0.7,
+            noseSneer=1.3,
             mouthUpperUp=1.3,
-            mouthLowerDown=0.5,
-            mouthFrown=0.5,
-            jawOpen=0.25,
+            mouthLowerDown=0.4,
+            mouthFrown=0.8,
+            jawOpen=0.2,
         ),
         # 9 + 19 + 25 + 26: tongue shown
         _variant(
             "tongue",
-            browDown=0.4,
+            share=0.4,
+            browDown=0.2,
             eyeSquint=0.9,
-            cheekSquint=0.5,
-            noseSneer=1.2,
-            mouthUpperUp=0.7,
-            mouthFrown=0.4,
+            cheekSquint=0.6,
+            noseSneer=1.3,
+            mouthUpperUp=0.8,
+            mouthFrown=0.6,
             jawOpen=0.4,
             tongueOut=0.75,
         ),
         # 10 + 15 + 17, one side stronger
         _variant(
             "curled",
-            browDown=0.3,
-            eyeSquint=0.6,
+            share=1.5,
+            browDown=0.15,
+            eyeSquint=0.5,
             cheekSquint=0.4,
-            noseSneer=1.0,
+            noseSneer=0.9,
             mouthUpperUpLeft=1.3,
-            mouthUpperUpRight=0.5,
-            mouthFrown=0.7,
-            mouthShrugLower=0.6,
+            mouthUpperUpRight=0.4,
+            mouthFrown=0.9,
+            mouthShrugLower=0.7,
         ),
     ),
     "FEAR": (
         # 1 + 2 + 4 + 5 + 20 + 25
         _variant(
             "stretched",
-            browInnerUp=1.4,
-            browOuterUp=0.5,
-            browDown=0.6,
-            eyeWide=1.7,
-            mouthStretch=1.3,
-            mouthLowerDown=0.6,
-            jawOpen=0.12,
+            browInnerUp=1.0,
+            browOuterUp=0.4,
+            browDown=0.4,
+            eyeWide=1.8,
+            mouthStretch=1.4,
+            mouthLowerDown=0.8,
+            jawOpen=0.15,
         ),
         # 1 + 2 + 4 + 5 + 20 + 26
         _variant(
             "open",
-            browInnerUp=1.4,
+            browInnerUp=1.0,
             browOuterUp=0.5,
-            browDown=0.5,
-            eyeWide=1.8,
-            mouthStretch=1.2,
-            mouthLowerDown=0.9,
-            mouthFrown=0.3,
-            jawOpen=0.38,
+            browDown=0.3,
+            eyeWide=1.9,
+            mouthStretch=1.3,
+            mouthLowerDown=1.0,
+            mouthFrown=0.2,
+            jawOpen=0.42,
         ),
         # 1 + 4 + 5 + 20 + 25: teeth together, a glance aside
         _variant(
             "grimace",
-            browInnerUp=1.5,
-            browDown=0.7,
-            eyeWide=1.7,
-            mouthStretch=1.4,
-            mouthLowerDown=1.2,
+            browInnerUp=1.1,
+            browDown=0.4,
+            eyeWide=1.8,
+            mouthStretch=1.6,
+            mouthLowerDown=1.4,
             mouthUpperUp=0.3,
-            mouthFrown=0.4,
-            jawOpen=0.06,
+            jawOpen=0.1,
             gaze=(10.0, 0.0),
         ),
     ),
     "HAPPINESS": (
         # 6 + 12
-        _variant("smile", cheekSquint=0.7, eyeSquint=0.3, mouthSmile=0.95),
+        _variant("smile", share=0.7, cheekSquint=0.8, eyeSquint=0.3, mouthSmile=1.15),
         # 12
-        _variant("slight", cheekSquint=0.4, eyeSquint=0.1, mouthSmile=0.75, mouthDimple=0.3),
+        _variant("slight", share=0.4, cheekSquint=0.4, eyeSquint=0.1, mouthSmile=0.95, mouthDimple=0.3),
         # 6 + 12 + 25: teeth shown
         _variant(
             "toothy",
+            share=2.0,
             cheekSquint=0.9,
-            eyeSquint=0.4,
-            mouthSmile=1.05,
-            mouthUpperUp=0.5,
-            mouthLowerDown=0.35,
-            jawOpen=0.1,
+            eyeSquint=0.35,
+            mouthSmile=1.2,
+            mouthUpperUp=0.55,
+            mouthLowerDown=0.5,
+            mouthStretch=0.2,
+            jawOpen=0.14,
         ),
         # 6 + 12 + 26
         _variant(
-            "laughing", browOuterUp=0.3, cheekSquint=1.0, eyeSquint=0.6, mouthSmile=1.1, mouthUpperUp=0.45, jawOpen=0.45
+            "laughing",
+            share=1.5,
+            browOuterUp=0.2,
+            cheekSquint=1.0,
+            eyeSquint=0.5,
+            mouthSmile=1.3,
+            mouthUpperUp=0.6,
+            mouthLowerDown=0.3,
+            mouthStretch=0.2,
+            jawOpen=0.4,
         ),
     ),
     "SADNESS": (
         # 1 + 4 + 15 + 17
-        _variant(
-            "frown", browInnerUp=1.4, browDown=0.5, eyeBlink=0.1, mouthFrown=1.2, mouthShrugLower=0.5, gaze=(3.0, -6.0)
-        ),
+        _variant("frown", browInnerUp=0.8, browDown=0.4, mouthFrown=1.0, mouthShrugLower=0.6, gaze=(3.0, -5.0)),
         # 1 + 15 + 43: eyes cast down
-        _variant("lowered", browInnerUp=1.2, eyeBlink=0.15, mouthFrown=1.1, mouthShrugLower=0.3, gaze=(4.0, -14.0)),
+        _variant("lowered", browInnerUp=0.8, eyeBlink=0.1, mouthFrown=0.8, mouthShrugLower=0.3, gaze=(4.0, -14.0)),
         # 1 + 4 + 11 + 15 + 25: on the point of crying
         _variant(
             "weeping",
-            browInnerUp=1.5,
-            browDown=0.7,
-            eyeSquint=0.6,
+            browInnerUp=1.0,
+            browDown=0.6,
+            eyeSquint=0.7,
             eyeBlink=0.1,
             cheekSquint=0.6,
-            mouthFrown=1.2,
+            mouthFrown=1.0,
             mouthStretch=0.6,
             mouthLowerDown=0.5,
             mouthShrugLower=0.5,
@@ -209,26 +221,25 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 1 + 4 + 15 + 24: lips pressed
         _variant(
             "contained",
-            browInnerUp=1.3,
+            browInnerUp=0.9,
             browDown=0.4,
-            eyeBlink=0.1,
-            mouthFrown=1.0,
+            mouthFrown=0.9,
             mouthPress=0.6,
             mouthRollLower=0.4,
-            gaze=(4.0, -8.0),
+            gaze=(4.0, -6.0),
         ),
     ),
     "SURPRISE": (
         # 1 + 2 + 5 + 26
-        _variant("open", browInnerUp=1.3, browOuterUp=1.2, eyeWide=1.5, jawOpen=0.9),
+        _variant("open", share=1.5, browInnerUp=0.7, browOuterUp=0.8, eyeWide=1.1, jawOpen=0.55),
         # 1 + 2 + 5 + 27
-        _variant("dropped", browInnerUp=1.4, browOuterUp=1.3, eyeWide=1.6, jawOpen=1.3, mouthFunnel=0.2),
+        _variant("dropped", browInnerUp=0.8, browOuterUp=0.9, eyeWide=1.2, jawOpen=0.95),
         # 1 + 2 + 5 + 22 + 26
         _variant(
-            "rounded", browInnerUp=1.3, browOuterUp=1.2, eyeWide=1.6, jawOpen=0.65, mouthFunnel=0.7, mouthPucker=0.3
+            "rounded", browInnerUp=0.7, browOuterUp=0.8, eyeWide=1.1, jawOpen=0.5, mouthFunnel=0.5, mouthPucker=0.15
         ),
         # 1 + 2 + 5 + 25
-        _variant("parted", browInnerUp=1.5, browOuterUp=1.4, eyeWide=1.6, jawOpen=0.4),
+        _variant("parted", browInnerUp=0.9, browOuterUp=1.0, eyeWide=1.3, jawOpen=0.3),
     ),
     "NEUTRAL": (_variant("rest"),),
 }
@@ -245,9 +256,10 @@ def variant_of(expression: str, name: str) -> Variant:
 
 
 def draw_variant(expression: str, generator: np.random.Generator) -> str:
-    """The name of a variant of an expression, each equally likely."""
-    names = [variant.name for variant in _variants(expression)]
-    return names[generator.integers(len(names))]
+    """The name of a variant of an expression, drawn by the variants' shares."""
+    variants = _variants(expression)
+    shares = np.array([variant.share for variant in variants])
+    return variants[generator.choice(len(variants), p=shares / shares.sum())].name
 
 
 def _variants(expression: str) -> tuple[Variant, ...]:
