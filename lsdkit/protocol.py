@@ -71,7 +71,7 @@ def deviations(protocol: Protocol, models: Sequence[str] = MODELS, generators: I
     """How a benchmark differs from the protocol, in words; none where its scores may be called the protocol's.
 
     >>> deviations(Protocol(fraction=0.002))
-    ['fraction is 0.002 and not 0.01']
+    ['fraction is 0.002 and not 0.013']
     """
     found = []
     for field in fields(Protocol):
