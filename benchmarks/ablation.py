@@ -22,7 +22,6 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,16 +31,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from lsdkit import baselines, benchmark, benchtext, costs, evaluation, files, metrics, photoscores, prepare, results
+from lsdkit import baselines, benchmark, benchtext, costs, evaluation, files, metrics, photoscores, results
+from lsdkit.derived import WHOLE, repeated_store
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import resolve
-from lsdkit.photographs import grey_store, prepare_photographs, subjects_of
+from lsdkit.photographs import prepare_photographs, subjects_of
 from lsdkit.protocol import MODELS, PROTOCOL, SINGLE, TWO_BRANCH, Protocol, deviations, members_of
 from lsdkit.recipes import Member, check_choice
 from lsdkit.seeds import numpy_generator
-from lsdkit.store import Store, check_free, finish
+from lsdkit.store import Store
 from lsdkit.sweep import cores
 from lsdkit.training import device_named
 
@@ -63,6 +62,7 @@ class Row:
     without: tuple[str, ...] = ()  # of `lsdkit.openset.appearance.SWITCHES`
     faces: int = 0  # training faces; 0 = all
     grey: bool = True
+    whole: bool = False  # the whole picture, where the protocol looks through its window
     network: str = ""
     mix: str = ""  # "" = the protocol's
     settings: str = ""  # over the protocol's
@@ -75,6 +75,10 @@ class Row:
     def reference(self) -> str:
         """The row that this one is compared with."""
         return "net" if self.network else "protocol"
+
+    def sees(self, protocol: Protocol) -> Protocol:
+        """The protocol with this row's pictures: in colour, or whole."""
+        return replace(protocol, grey=self.grey, window=WHOLE if self.whole else protocol.window)
 
     def member(self, seed: int, protocol: Protocol) -> Member:
         mix, appearance = protocol.strong
@@ -91,6 +95,7 @@ ROWS = (
     Row(name="no-wrinkles", what="without wrinkles", without=("wrinkles",)),
     Row(name="no-teeth", what="without teeth", without=("teeth",)),
     Row(name="no-degradation", what="without degradation", without=("degradation",)),
+    Row(name="whole", what="the whole picture, not the inner face", whole=True),
     Row(name="faces-300", what="300 faces", faces=300),
     Row(name="faces-900", what="900 faces", faces=900),
     Row(name="net", what="the protocol", network=TWO_BRANCH),
@@ -98,6 +103,7 @@ ROWS = (
     Row(name="net-mixup", what="Mix-up", network=TWO_BRANCH, mix="mixup"),
     Row(name="net-unmixed", what="no mixing", network=TWO_BRANCH, mix="mixup", settings=UNMIXED),
     Row(name="net-no-degradation", what="without degradation", network=TWO_BRANCH, without=("degradation",)),
+    Row(name="net-whole", what="the whole picture, not the inner face", network=TWO_BRANCH, whole=True),
     Row(name="net-colour", what="in colour", network=TWO_BRANCH, grey=False),
     Row(name="net-faces-900", what="900 faces, as many steps", network=TWO_BRANCH, faces=900),
 )
@@ -106,10 +112,9 @@ NAMES = tuple(row.name for row in ROWS)
 
 @dataclass(frozen=True)
 class Tested:
-    """The photographs with a face: B rows of the stores `grey` and `colour` (None where only grey is known)."""
+    """The photographs with a face: B rows of a store of whole pictures in colour."""
 
-    grey: Store
-    colour: Store | None
+    store: Store
     rows: np.ndarray  # (B,)
     subjects: np.ndarray | None  # (B,)
     subjects_from: str
@@ -117,7 +122,7 @@ class Tested:
     @property
     def labels(self) -> np.ndarray:
         """(B,) in 0..5."""
-        return self.grey.labels[self.rows]
+        return self.store.labels[self.rows]
 
     @property
     def unit(self) -> str:
@@ -154,15 +159,22 @@ def chosen_rows(names: Sequence[str] = (), network: bool = False) -> list[Row]:
     return [row for row in ROWS if row.name in wanted]
 
 
-def photographs_of(store: Store, out: Path) -> Tested:
-    """The faces of the six expressions in a store of photographs, any split; its grey copy is made in `out`."""
-    grey = store.manifest["settings"].get("reader") == "grey"
+def photographs_of(store: Store) -> Tested:
+    """The faces of the six expressions in a store of photographs, any split.
+
+    Raises `ValueError` where there are none, and for what the benchmark made of a store: whole pictures are needed.
+    """
+    if store.manifest["settings"].get("reader") == "inner":
+        raise ValueError(
+            f"Expected whole photographs in colour, but {store.path} holds their inner faces; name the store of the "
+            "photographs themselves"
+        )
     labels = store.labels
     rows = np.flatnonzero((labels >= 0) & (labels < len(EXPRESSIONS)))
     if not len(rows):
         raise ValueError(f"Expected photographs of {', '.join(EXPRESSIONS)} in {store.path}, but there are none")
     subjects, whence = subjects_of(store.faces.iloc[rows].reset_index(drop=True))
-    return Tested(store if grey else grey_store(store, out), None if grey else store, rows, subjects, whence)
+    return Tested(store, rows, subjects, whence)
 
 
 def stratified(store: Store, number: int, seed: int) -> np.ndarray:
@@ -180,45 +192,17 @@ def stratified(store: Store, number: int, seed: int) -> np.ndarray:
     return np.sort(rows[np.argsort(order, kind="stable")[:number]])
 
 
-def repeated_store(store: Store, chosen: np.ndarray, out: Path) -> Store:
-    """The store with `chosen` in place of its training faces, each class repeated to as many as it had.
-
-    So a training takes as many steps from fewer faces. Repeats have keys of their own, KEY+1 and so on.
-    """
-    labels, train = store.labels, evaluation.six_classes(store, "train")
-    others = np.concatenate([store.rows("validation"), store.rows("test")])
-    classes = np.unique(labels[chosen])
-    repeats = [np.resize(chosen[labels[chosen] == label], (labels[train] == label).sum()) for label in classes]
-    rows = np.concatenate([*repeats, others])
-    settings = {"reader": "repeated", "of": store.manifest["checksums"], "from": store.manifest["settings"]}
-    settings["rows"] = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
-    with prepare.turn(out):
-        check_free(out)
-        if kept := prepare.finished(out, settings):
-            return kept
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            np.save(partial / "images.npy", store.images[rows])
-            faces = store.faces.iloc[rows].reset_index(drop=True)
-            again = faces.groupby("key").cumcount()
-            faces["key"] = faces["key"].where(again == 0, faces["key"] + "+" + again.astype(str))
-            lost = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
-            described = {name: store.manifest[name] for name in ("kind", "size", "notes")}
-            described |= {"source": store.path.name, "settings": settings}
-            finish(partial, out, faces, store.landmarks[rows], lost, **described)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return Store.open(out)
-
-
 def rendered(work: Ablation, row: Row, seed: int) -> Store:
     """The rendered faces of a row and seed; rows that change the training alone share them."""
     name = "-".join(["without", *row.without]) if row.without else "protocol"
     options = {"without": row.without} if row.without else {}
     options |= {"jobs": work.renderers, "progress": work.progress}
-    return benchmark.open_set(work.out / "sets" / name, seed, replace(work.protocol, grey=row.grey), **options)
+    return benchmark.open_set(work.out / "sets" / name, seed, row.sees(work.protocol), **options)
+
+
+def photographed(work: Ablation, row: Row) -> Store:
+    """The photographs as a row sees them."""
+    return benchmark.seen(work.tested.store, work.out, row.sees(work.protocol))
 
 
 def identity(work: Ablation, row: Row, model: str, seed: int) -> dict:
@@ -229,7 +213,7 @@ def identity(work: Ablation, row: Row, model: str, seed: int) -> dict:
     for name in ("seeds", "resamples", "weak", "weak_epochs"):
         del settings[name]
     made = {"format": FORMAT, "row": asdict(row) | {"what": ""}, "model": model, "seed": seed, "protocol": settings}
-    made |= {"renderer": release.FORMAT, "photographs": work.tested.grey.manifest["checksums"]}
+    made |= {"renderer": release.FORMAT, "photographs": work.tested.store.manifest["checksums"]}
     constants = {"C": baselines.STRENGTH.get(model), "side": baselines.HOG_SIDE, "hog": baselines.HOG}
     how = row.member(seed, work.protocol).spec() if row.network else constants
     return json.loads(json.dumps(made | {"how": how}))
@@ -251,7 +235,7 @@ def scored(work: Ablation, row: Row, model: str, seed: int, trained: Callable | 
         folder = trained()
         result, device = results.read_result(folder), device_named(work.device)
         member = results.member_of(result)
-        network, photographs = evaluation.load_network(folder, device), tested.grey if row.grey else tested.colour
+        network, photographs = evaluation.load_network(folder, device), photographed(work, row)
         logits = evaluation.predict_logits(network, photographs, tested.rows, member, device)
         probabilities, score = evaluation.softmax(logits), result["metrics"].get("test_macro_f1")
         seconds = result["seconds"]
@@ -266,7 +250,7 @@ def _baseline(work: Ablation, row: Row, model: str, seed: int) -> tuple[np.ndarr
     store, tested = rendered(work, row, seed), work.tested
     train = stratified(store, row.faces, seed) if row.faces else evaluation.six_classes(store, "train")
     unseen = evaluation.six_classes(store, "test")
-    tests = {"photographs": (tested.grey, tested.rows), "rendered": (store, unseen)}
+    tests = {"photographs": (photographed(work, row), tested.rows), "rendered": (store, unseen)}
     found = baselines.fit_predict(model, store, train, tests)
     score = metrics.macro_f1(store.labels[unseen], found["rendered"].argmax(1)) if len(unseen) else None
     return found["photographs"], score
@@ -354,8 +338,6 @@ def _training(work: Ablation, row: Row, seed: int, threads: int, pool: ProcessPo
     place = _answers(work.out, row, row.network, seed)
     if place.is_file() and files.read_json(place)["identity"] == identity(work, row, row.network, seed):
         return lambda: None  # never asked: the answers are there
-    if not row.grey and work.tested.colour is None:
-        raise ValueError("Expected photographs in colour, but got a grey store; name the store that it was made from")
     member, store = row.member(seed, work.protocol), rendered(work, row, seed)
     if row.faces:
         store = repeated_store(store, stratified(store, row.faces, seed), work.out / "sets" / f"{row.name}-seed{seed}")
@@ -524,8 +506,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store = Store.open(resolve(options.store))
         else:
             found = {"pixels": protocol.pixels, "annotator": protocol.annotator, "jobs": options.jobs or None}
-            store = prepare_photographs(options.photographs, out / "photographs", grey=False, **found).store
-        tested = photographs_of(store, out / "photographs-grey")
+            store = prepare_photographs(options.photographs, out / "photographs", **found).store
+        tested = photographs_of(store)
     except (ValueError, OSError) as error:
         print(f"ablation: {error}", file=sys.stderr)
         return 2
@@ -539,7 +521,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--photographs", type=Path, help="a folder per expression, or a CSV file: path, expression")
-    source.add_argument("--store", type=Path, help="a store of photographs, in colour (a grey one lacks net-colour)")
+    source.add_argument("--store", type=Path, help="a store of whole photographs in colour")
     parser.add_argument("--out", type=Path, required=True, help="folder of the table and what it is made of")
     parser.add_argument("--rows", type=lambda text: text.split(","), default=[], help=f"of {', '.join(NAMES)}")
     parser.add_argument("--network", action="store_true", help="the networks' rows as well")

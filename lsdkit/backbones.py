@@ -15,6 +15,8 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+from lsdkit.gradients import gradients
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
 NARROW = (24, 48, 96)  # channels of the small residual networks' three stages, one basic block each
@@ -169,4 +171,5 @@ OWN = {
     "dan_resnet18": (_dan_resnet18, _TORCHVISION),
     "narrow_caffe": (_narrow_caffe, _CAFFE),
     "narrow": (_narrow, _TORCHVISION),
+    "gradients": (gradients, {"mean": (0.0,) * 3, "std": (1.0,) * 3}),
 }

@@ -24,10 +24,11 @@ import torch
 
 import lsdkit
 from lsdkit import baselines, benchtext, costs, evaluation, files, metrics, photoscores, plots, prepare, results
+from lsdkit.derived import WHOLE, inner_store
 from lsdkit.ensemble import soft_vote
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import project_path, resolve
-from lsdkit.photographs import Photographs, grey_store, list_photographs, prepare_photographs
+from lsdkit.photographs import Photographs, list_photographs, prepare_photographs
 from lsdkit.protocol import MODELS, NETWORKS, PROTOCOL, Protocol, deviations, members_of, networks_of
 from lsdkit.recipes import Member, check_choice
 from lsdkit.store import Store
@@ -86,8 +87,10 @@ def run_benchmark(
         return intended
     report(intended)
     out, workers = resolve(out), {"jobs": jobs or None, "progress": progress}
-    options = {"pixels": protocol.pixels, "grey": protocol.grey, "annotator": protocol.annotator}
-    bench = _Bench(out, protocol, models, where, prepare_photographs(source, out / "photographs", **options, **workers))
+    options = {"pixels": protocol.pixels, "annotator": protocol.annotator}
+    faces = prepare_photographs(source, out / "photographs", **options, **workers)
+    faces = replace(faces, store=seen(faces.store, out, protocol))
+    bench = _Bench(out, protocol, models, where, faces)
     report(benchtext.faces_line(bench.photographs.counts(), bench.photographs.lost))
     for seed in protocol.seeds:
         bench.open_sets[seed] = open_set(out, seed, protocol, **workers)
@@ -108,11 +111,17 @@ def run_benchmark(
 def open_set(
     out: Path, seed: int, protocol: Protocol, *, without: tuple[str, ...] = (), jobs: int | None, progress: bool
 ) -> Store:
-    """The rendered faces of a seed, in `out`, grey if the protocol says so; `without` as in `render_release`."""
+    """The rendered faces of a seed as the protocol sees them, in `out`; `without` as in `render_release`."""
     drawn = {"fraction": protocol.fraction, "validation": protocol.validation, "test": protocol.test}
     drawn |= {"pixels": protocol.pixels, "seed": seed, "design": protocol.design, "without": without}
     store = prepare.prepare_open(out / f"open-seed{seed}", **drawn, jobs=jobs, progress=progress)
-    return grey_store(store, out / f"open-seed{seed}-grey") if protocol.grey else store
+    return seen(store, out, protocol)
+
+
+def seen(store: Store, out: Path, protocol: Protocol) -> Store:
+    """What the protocol sees of the faces of a store: its window, without colour if it says so; a store in `out`."""
+    kind = ("whole" if protocol.window == WHOLE else "inner") + ("-grey" if protocol.grey else "")
+    return inner_store(store, out / f"{store.path.name}-{kind}", window=protocol.window, grey=protocol.grey)
 
 
 def _checked(

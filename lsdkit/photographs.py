@@ -4,20 +4,17 @@ No photograph vanishes: one in which no face is found, or that cannot be read, s
 """
 
 import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from lsdkit import prepare
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.faces import Listing, read_csv, read_folder
-from lsdkit.paths import resolve
-from lsdkit.store import Store, check_free, finish
+from lsdkit.store import Store
 
 NAMED = re.compile(r"(.*[^\W\d].*?)_\d+")  # a file's stem NAME_NUMBER, as face collections have it
 LARGEST_SUBJECT = 0.2  # share of the photographs beyond which a name is no person's ("image_0001")
@@ -63,12 +60,11 @@ def prepare_photographs(
     out: Path | str,
     *,
     pixels: int = 112,
-    grey: bool = True,
     annotator: str = "dlib",
     jobs: int | None = None,
     progress: bool = True,
 ) -> Photographs:
-    """Find, align, crop and annotate the faces of photographs into the store `out`; `grey` makes a grey one beside it.
+    """Find, align, crop and annotate the faces of photographs into the store `out`.
 
     `source` as in `list_photographs`, `annotator` a name of `lsdkit prepare --landmarks`. What is finished is kept.
     Raises `ValueError` where no photograph shows one of the six expressions, or where no face is found in any.
@@ -87,7 +83,7 @@ def prepare_photographs(
     rows = np.array([place.get(key, -1) for key in table["key"]], dtype=np.int64)
     lost = Counter(reason_of.get(path, "unknown") for path in table["path"][rows < 0])
     return Photographs(
-        store=grey_store(store, store.path.with_name(f"{store.path.name}-grey")) if grey else store,
+        store=store,
         keys=table["key"].tolist(),
         labels=table["expression"].map(EXPRESSIONS.index).to_numpy(np.int64),
         rows=rows,
@@ -114,33 +110,3 @@ def subjects_of(table: pd.DataFrame) -> tuple[np.ndarray | None, str]:
         if (given != "").mean() < 0.5 or most > LARGEST_SUBJECT * len(table):
             return None, "not known"
     return np.where(given == "", table["key"].to_numpy(dtype=object), given).astype(str), whence
-
-
-def grey_store(store: Store, out: Path | str) -> Store:
-    """The same faces without colour, as the store `out`: each pixel's luma (ITU-R 601, by Pillow) in all channels.
-
-    A finished one of the same pixels is kept and returned.
-    """
-    out = resolve(out)
-    settings = {"reader": "grey", "version": prepare.VERSION, "of": store.manifest["checksums"]}
-    settings["from"] = store.manifest["settings"]
-    with prepare.turn(out):
-        check_free(out)
-        if kept := prepare.finished(out, settings):
-            return kept
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            options = {"mode": "w+", "dtype": np.uint8, "shape": store.images.shape}
-            images = np.lib.format.open_memmap(partial / "images.npy", **options)
-            for row, image in enumerate(store.images):
-                images[row] = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-            images.flush()
-            lost = pd.read_csv(store.path / "left_out.csv", dtype=str, keep_default_na=False)
-            described = {name: store.manifest[name] for name in ("kind", "size", "notes")}
-            described |= {"source": store.path.name, "settings": settings}
-            finish(partial, out, store.faces, store.landmarks, lost, **described)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return Store.open(out)

@@ -20,8 +20,8 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 2
-    generator: int = 3  # `lsdkit.openset.release.FORMAT`: which renderer
+    version: int = 3
+    generator: int = 4  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
     validation: int = 600  # rendered faces that choose the epoch
@@ -29,9 +29,10 @@ class Protocol:
     pixels: int = 112
     annotator: str = "dlib"  # finds the faces of photographs, and their landmarks
     grey: bool = True  # every picture, rendered or photographed, in training and test
+    window: tuple[float, float, float] = (0.2, 0.28, 0.6)  # left, top, side: the part of each picture that is used
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
-    recipe: str = "workshop"
-    settings: str = "sampling=balanced label_smoothing=0.1"  # over the recipe's
+    recipe: str = "gradients"
+    settings: str = ""  # over the recipe's
     strong_epochs: int = 6
     weak_epochs: int = 10  # a bag holds a fifth of the faces
     strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`

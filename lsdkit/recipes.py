@@ -175,7 +175,19 @@ WORKSHOP = replace(
 DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
 TINY = replace(DEMO, name="tiny", epochs=3, learning_rate=2e-3)
 SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2)
-RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE)}
+GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
+    WORKSHOP,
+    name="gradients",
+    emotion="gradients",
+    appearances=(("vggface2", "gradients"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
+    batch_size=32,
+    epochs=6,
+    learning_rate=2e-3,
+    lr_decay=0.7,
+    sampling="balanced",
+    label_smoothing=0.1,
+)
+RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE, GRADIENTS)}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -1,5 +1,11 @@
 """Small data that several test files share, made by the tests themselves."""
 
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,3 +34,21 @@ def tiny_store(tmp_path_factory) -> Store:
     table = pd.DataFrame(rows, columns=["key", "split", "expression", "subject", "path"])
     options = {"size": None, "kind": "rendered", "source": "noise", "settings": {}, "root": root, "progress": False}
     return write_store(root / "store", table, landmarks, **options)
+
+
+@pytest.fixture(scope="session")
+def load_benchmark() -> Iterator[Callable[[str], ModuleType]]:
+    """A function that loads a script of benchmarks/ by its name."""
+    loaded = []
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+        specification = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+        module = sys.modules[specification.name] = importlib.util.module_from_spec(specification)
+        loaded.append(specification.name)
+        specification.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)

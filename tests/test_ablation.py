@@ -1,10 +1,7 @@
 """The ablation table on small stand-ins: its intervals, its rows, what is kept, and what fails."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ from lsdkit import benchmark, evaluation, photoscores
 from lsdkit.baselines import hog_features
 from lsdkit.metrics import macro_f1
 from lsdkit.mix import draw_lambda
-from lsdkit.photographs import grey_store
 from lsdkit.protocol import PROTOCOL, Protocol, members_of
 from lsdkit.seeds import numpy_generator, torch_generator
 
@@ -21,27 +17,21 @@ SMALL = Protocol(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", str
 
 
 @pytest.fixture(scope="module")
-def ablation():
-    path = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
-    specification = importlib.util.spec_from_file_location("benchmark_ablation", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["benchmark_ablation"] = module
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules["benchmark_ablation"]
+def ablation(load_benchmark):
+    return load_benchmark("ablation")
 
 
 @pytest.fixture
 def work(ablation, tiny_store, tmp_path, monkeypatch):
     """An ablation whose rendered sets and photographs are the tiny store; `work.drawn` lists what was asked for."""
-    grey, drawn = grey_store(tiny_store, tmp_path / "grey"), []
+    drawn = []
 
     def open_set(out, seed, protocol, **options):
         drawn.append((out.name, seed, options.get("without", ())))
-        return grey if protocol.grey else tiny_store
+        return benchmark.seen(tiny_store, tmp_path / "seen", protocol)
 
     monkeypatch.setattr(benchmark, "open_set", open_set)
-    tested = ablation.photographs_of(tiny_store, tmp_path / "photographs-grey")
+    tested = ablation.photographs_of(tiny_store)
     made = ablation.Ablation(tmp_path / "out", SMALL, tested, {"protocol": (0, 1), "net": (0,)}, 1, "cpu")
     made.drawn = drawn
     return made
@@ -147,7 +137,7 @@ def test_a_finished_row_is_not_made_again(ablation, work, monkeypatch):
     assert work.drawn == []
     assert again(ablation, work, ["protocol"])[1] == first  # rows of earlier calls stay
     monkeypatch.undo()
-    monkeypatch.setattr(benchmark, "open_set", lambda out, seed, protocol, **options: work.tested.grey)
+    monkeypatch.setattr(benchmark, "open_set", lambda out, seed, protocol, **options: work.tested.store)
     _, other, _ = again(ablation, work, ["protocol"], seeds={"protocol": (0,), "net": (0,)})
     assert [(row["name"], row["seeds"]) for row in other["rows"]] == [("protocol", [0])] * 3
 
@@ -171,24 +161,6 @@ def test_fewer_faces_keep_the_shares_and_are_nested(ablation, tiny_store):
         ablation.stratified(tiny_store, 49, 3)
 
 
-def test_fewer_faces_are_repeated_to_as_many(ablation, tiny_store, tmp_path):
-    chosen = ablation.stratified(tiny_store, 18, 0)
-    store = ablation.repeated_store(tiny_store, chosen, tmp_path / "few")
-    store.verify()
-    for split in ("train", "validation", "test"):
-        assert (store.counts(split) == tiny_store.counts(split)).all()
-    train = store.rows("train")
-    originals = [store.keys[row].split("+")[0] for row in train]
-    assert set(originals) == {tiny_store.keys[row] for row in chosen}
-    assert len(set(store.keys)) == len(store)
-    places = [tiny_store.keys.index(key) for key in originals]
-    assert (store.images[train] == tiny_store.images[places]).all()
-    np.testing.assert_array_equal(store.landmarks[train], tiny_store.landmarks[places])
-    written = (store.path / "manifest.json").stat().st_mtime_ns
-    assert ablation.repeated_store(tiny_store, chosen, store.path).path == store.path
-    assert (store.path / "manifest.json").stat().st_mtime_ns == written
-
-
 def test_the_members_of_the_rows(ablation):
     rows = {row.name: row for row in ablation.ROWS}
     strong = members_of("two-branch", 2)[0]
@@ -203,11 +175,32 @@ def test_the_members_of_the_rows(ablation):
 
 
 def test_colour_says_nothing_to_hog(work):
-    tested = work.tested
-    assert (hog_features(tested.colour.images[:4]) == hog_features(tested.grey.images[:4])).all()
+    grey, colour = (
+        benchmark.seen(work.tested.store, work.out, replace(PROTOCOL, grey=grey)).images[:4] for grey in (True, False)
+    )
+    assert (grey != colour).any()
+    assert (hog_features(colour) == hog_features(grey)).all()
 
 
-def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, tmp_path, monkeypatch):
+def test_rows_see_what_they_say(ablation, work):
+    rows = {row.name: row for row in ablation.ROWS}
+    side = work.tested.store.images.shape[1]
+    seen = {name: ablation.photographed(work, rows[name]).images for name in ("net", "net-colour", "net-whole")}
+    assert {name: images.shape[1] for name, images in seen.items()} == {
+        "net": round(0.6 * side),
+        "net-colour": round(0.6 * side),
+        "net-whole": side,
+    }
+    assert {name: bool(np.ptp(images[:], axis=-1).max()) for name, images in seen.items()} == {
+        "net": False,
+        "net-colour": True,
+        "net-whole": False,
+    }
+    with pytest.raises(ValueError, match="whole photographs in colour"):
+        ablation.photographs_of(ablation.photographed(work, rows["net"]))
+
+
+def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, monkeypatch):
     trained, train_one = [], benchmark.train_one
     monkeypatch.setattr(benchmark, "train_one", lambda *task: trained.append(task[1].name) or train_one(*task))
     names = ["net-colour", "net-faces-900"]
@@ -215,13 +208,9 @@ def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, 
     assert [row["name"] for row in value["rows"]] == ["net", "net-colour"]
     assert list(value["failed"]) == ["net-faces-900"]  # the store has 48 faces
     assert "1 to 48 faces" in next(line for line in lines if line.startswith("net-faces-900: FAILED"))
-    assert trained == ["grey", "store"]
+    assert trained == ["store-inner-grey", "store-inner"]
     assert value["rows"][1]["difference"]["macro_f1_4"]["intervals"].keys() == {"images", "subjects"}
     assert 0 <= value["rows"][0]["rendered"][0] <= 1
     _, second, _ = again(ablation, work, names)
     assert len(trained) == 2
     assert second["rows"] == value["rows"]
-    grey = ablation.photographs_of(work.tested.grey, tmp_path / "unused")
-    _, third, _ = again(ablation, work, ["net-colour"], tested=grey, out=tmp_path / "out2")
-    assert "photographs in colour" in third["failed"]["net-colour"]
-    assert [row["name"] for row in third["rows"]] == ["net"]

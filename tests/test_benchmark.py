@@ -10,10 +10,11 @@ import pytest
 
 from lsdkit import benchmark, benchtext, evaluation, results
 from lsdkit.cli import main
+from lsdkit.derived import inner_store
 from lsdkit.ensemble import soft_vote
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.metrics import balanced_accuracy, macro_f1
-from lsdkit.photographs import Photographs, grey_store
+from lsdkit.photographs import Photographs
 from lsdkit.protocol import MODELS, PROTOCOL, Protocol, deviations, members_of, networks_of
 
 SMALL = Protocol(
@@ -33,7 +34,7 @@ def stand_ins(tiny_store, tmp_path, monkeypatch):
     """The tiny store as the open set of every seed, and its validation split as photographs, every fourth unfound."""
     rows = tiny_store.rows("validation")
     places = np.where(np.arange(len(rows)) % 4 == 1, -1, rows)
-    grey = grey_store(tiny_store, tmp_path / "grey")
+    grey = inner_store(tiny_store, tmp_path / "grey", window=PROTOCOL.window)
     photographs = Photographs(
         store=grey,
         keys=[tiny_store.keys[row] for row in rows],
@@ -67,7 +68,7 @@ def test_baselines_leave_every_figure_of_the_protocol(stand_ins, tmp_path):
         ("hog", 0),
         ("hog", 1),
     ]
-    assert calls == [{"pixels": 112, "grey": True, "annotator": "dlib", "jobs": None, "progress": False}]
+    assert calls == [{"pixels": 112, "annotator": "dlib", "jobs": None, "progress": False}]
     for row in value["results"]:
         table = pd.read_csv(tmp_path / "out" / "answers" / f"{row['model']}-seed{row['seed']}.csv")
         labels, answered = results.labels_of(table), results.probabilities_of(table).argmax(1)
@@ -194,10 +195,11 @@ def test_open_sets_are_those_of_the_protocol(monkeypatch, tmp_path, tiny_store):
     monkeypatch.setattr(
         benchmark.prepare, "prepare_open", lambda out, **options: made.append((out, options)) or tiny_store
     )
-    monkeypatch.setattr(benchmark, "grey_store", lambda store, out: out)
     for seed in (0, 1):
         found = benchmark.open_set(tmp_path, seed, PROTOCOL, without=("pose",), jobs=1, progress=False)
-        assert found == tmp_path / f"open-seed{seed}-grey"
+        assert found.path == tmp_path / "store-inner-grey"
+        assert found.images.shape[1] == round(0.6 * tiny_store.images.shape[1])
+        assert np.ptp(found.images[:], axis=-1).max() == 0
         place, options = made[-1]
         assert place == tmp_path / f"open-seed{seed}"
         assert (options["seed"], options["design"], options["without"]) == (seed, PROTOCOL.design, ("pose",))

@@ -1,9 +1,7 @@
 """The expression judges: crops, the order of their classes, scores, and what is said where they are missing."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +17,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def judges():
-    specification = importlib.util.spec_from_file_location("benchmark_judges", BENCHMARKS / "judges.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["benchmark_judges"] = module
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules["benchmark_judges"]
+def judges(load_benchmark):
+    return load_benchmark("judges")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lsdkit import prepare
 from lsdkit.decode import LeftOut
-from lsdkit.photographs import grey_store, prepare_photographs, subjects_of
+from lsdkit.photographs import prepare_photographs, subjects_of
 
 
 class HalfFound:
@@ -55,8 +55,7 @@ def test_every_photograph_of_the_six_is_counted(folder, tmp_path):
     assert [found.store.keys[row] for row in rows] == [
         key for key, there in zip(found.keys, found.found, strict=True) if there
     ]
-    assert found.store.path == tmp_path / "out-grey"
-    assert np.ptp(found.store.images[:], axis=-1).max() == 0
+    assert found.store.path == tmp_path / "out"
     assert len(set(found.subjects)) == 9
     assert found.subjects_from == "files named NAME_NUMBER"
 
@@ -66,7 +65,7 @@ def test_a_table_may_say_who_they_are(folder, tmp_path):
     table = pd.DataFrame({"path": paths, "expression": [path.parent.name for path in paths]})
     table["subject"] = ["a", "b", "c", "c"] * 3
     table.to_csv(tmp_path / "photos.csv", index=False)
-    found = prepare_photographs(tmp_path / "photos.csv", tmp_path / "out", grey=False, **QUIET)
+    found = prepare_photographs(tmp_path / "photos.csv", tmp_path / "out", **QUIET)
     assert found.counts()["ANGER"] == {"given": 10, "found": 7}
     assert sorted(set(found.subjects)) == ["a", "b", "c"]
     assert found.subjects_from == "the column subject"
@@ -86,18 +85,6 @@ def test_names_that_are_no_persons_are_not_taken_for_some():
     assert subjects(*(f"x/image_{number}.jpg" for number in range(9)))[0] is None
     assert subjects(*(f"x/{number:05}.jpg" for number in range(9))) == (None, "not known")
     assert subjects(*people[:3], "x/a.jpg", "x/b.jpg", "x/c.jpg", "x/d.jpg")[0] is None
-
-
-def test_grey_is_pillows_luma_and_is_kept(tiny_store, tmp_path, monkeypatch):
-    grey = grey_store(tiny_store, tmp_path / "grey")
-    grey.verify()
-    expected = tiny_store.images[:].astype(float) @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(grey.images[:] - expected[..., None]).max() <= 1
-    assert grey.faces.equals(tiny_store.faces)
-    np.testing.assert_array_equal(grey.landmarks, tiny_store.landmarks)
-    assert grey.kind == "rendered"
-    written = (grey.path / "manifest.json").stat().st_mtime_ns
-    assert (grey_store(tiny_store, tmp_path / "grey").path / "manifest.json").stat().st_mtime_ns == written
 
 
 def test_a_folder_without_the_six_expressions_is_refused(folder, tmp_path):

@@ -49,10 +49,10 @@ STYLES = {
         noise=(0.0, 0.008), blur=(0.0, 0.0), resolution=(1.0, 1.0), jpeg=None, ends=0.0,
     ),
     "photographic": Style(
-        yaw=16.0, pitch=8.0, crop_turn=4.0, crop_scale=0.05, crop_shift=0.02, distance=(7.0, 30.0),
-        intensity=(0.5, 1.2), key_azimuth=(0.0, 85.0), key_height=(-10.0, 65.0), key_share=(0.35, 0.85),
-        light_tint=0.10, brightness=(0.36, 0.60), clutter=0.35, ground_tint=0.15, cast=0.05, contrast=(0.85, 1.25),
-        grey=0.30, noise=(0.0, 0.035), blur=(0.0, 0.8), resolution=(0.4, 1.0), jpeg=(35, 90),
+        yaw=14.0, pitch=7.0, crop_turn=4.0, crop_scale=0.05, crop_shift=0.02, distance=(7.0, 30.0),
+        intensity=(0.7, 1.2), key_azimuth=(0.0, 85.0), key_height=(-10.0, 65.0), key_share=(0.35, 0.85),
+        light_tint=0.10, brightness=(0.40, 0.60), clutter=0.35, ground_tint=0.15, cast=0.05, contrast=(0.85, 1.25),
+        grey=0.30, noise=(0.0, 0.025), blur=(0.0, 0.7), resolution=(0.5, 1.0), jpeg=(35, 90),
         ends=0.4,
     ),
 }  # fmt: skip

@@ -33,10 +33,11 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 4 + 5 + 7 + 23 + 24: lips pressed
         _variant(
             "pressed",
-            browDown=0.9,
-            eyeWide=0.4,
+            share=0.6,
+            browDown=1.1,
+            eyeWide=0.2,
             eyeSquint=0.4,
-            noseSneer=0.3,
+            noseSneer=0.6,
             mouthPress=0.9,
             mouthRollLower=0.5,
             mouthRollUpper=0.4,
@@ -70,44 +71,45 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 4 + 5 + 7 + 17 + 24: a glare, chin raised
         _variant(
             "glaring",
-            browDown=0.9,
-            eyeWide=0.8,
+            share=0.4,
+            browDown=1.1,
+            eyeWide=0.6,
             eyeSquint=0.3,
             mouthShrugLower=0.8,
             mouthPress=0.6,
-            mouthFrown=0.4,
+            mouthFrown=0.15,
             mouthRollUpper=0.3,
+            noseSneer=0.5,
         ),
     ),
     "DISGUST": (
         # 9 + 10 + 17
         _variant(
             "wrinkled",
-            browDown=0.25,
+            share=0.8,
             eyeSquint=0.8,
             cheekSquint=0.8,
-            noseSneer=1.4,
-            mouthUpperUp=0.9,
-            mouthShrugLower=0.8,
+            noseSneer=1.5,
+            mouthUpperUp=1.1,
+            mouthShrugLower=0.5,
             mouthFrown=0.6,
         ),
         # 9 + 10 + 16 + 25 + 26: mouth open, upper lip drawn up
         _variant(
             "gaping",
-            browDown=0.2,
+            share=0.5,
             eyeSquint=0.8,
             cheekSquint=0.7,
             noseSneer=1.3,
-            mouthUpperUp=1.3,
+            mouthUpperUp=1.4,
             mouthLowerDown=0.4,
-            mouthFrown=0.8,
-            jawOpen=0.2,
+            mouthFrown=0.5,
+            jawOpen=0.3,
         ),
         # 9 + 19 + 25 + 26: tongue shown
         _variant(
             "tongue",
-            share=0.4,
-            browDown=0.2,
+            share=1.0,
             eyeSquint=0.9,
             cheekSquint=0.6,
             noseSneer=1.3,
@@ -120,7 +122,6 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _variant(
             "curled",
             share=1.5,
-            browDown=0.15,
             eyeSquint=0.5,
             cheekSquint=0.4,
             noseSneer=0.9,
@@ -134,20 +135,22 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 1 + 2 + 4 + 5 + 20 + 25
         _variant(
             "stretched",
+            share=1.5,
             browInnerUp=1.0,
-            browOuterUp=0.4,
-            browDown=0.4,
+            browOuterUp=0.6,
+            browDown=0.2,
             eyeWide=1.8,
             mouthStretch=1.4,
             mouthLowerDown=0.8,
-            jawOpen=0.15,
+            jawOpen=0.25,
         ),
         # 1 + 2 + 4 + 5 + 20 + 26
         _variant(
             "open",
+            share=1.2,
             browInnerUp=1.0,
             browOuterUp=0.5,
-            browDown=0.3,
+            browDown=0.2,
             eyeWide=1.9,
             mouthStretch=1.3,
             mouthLowerDown=1.0,
@@ -157,13 +160,15 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         # 1 + 4 + 5 + 20 + 25: teeth together, a glance aside
         _variant(
             "grimace",
+            share=0.5,
             browInnerUp=1.1,
-            browDown=0.4,
+            browDown=0.25,
             eyeWide=1.8,
             mouthStretch=1.6,
             mouthLowerDown=1.4,
             mouthUpperUp=0.3,
-            jawOpen=0.1,
+            browOuterUp=0.35,
+            jawOpen=0.2,
             gaze=(10.0, 0.0),
         ),
     ),
@@ -240,6 +245,8 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
         # 1 + 2 + 5 + 25
         _variant("parted", browInnerUp=0.9, browOuterUp=1.0, eyeWide=1.3, jawOpen=0.3),
+        # 1 + 2 + 25: hardly more than raised brows
+        _variant("slight", share=1.2, browInnerUp=0.55, browOuterUp=0.65, eyeWide=0.6, jawOpen=0.22),
     ),
     "NEUTRAL": (_variant("rest"),),
 }
