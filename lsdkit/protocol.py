@@ -33,10 +33,10 @@ class Protocol:
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
     recipe: str = "gradients"
     settings: str = ""  # over the recipe's
-    strong_epochs: int = 6
-    weak_epochs: int = 10  # a bag holds a fifth of the faces
+    strong_epochs: int = 3  # few: networks that train longer on renders read photographs worse (docs/benchmark.md)
+    weak_epochs: int = 5  # a bag holds a fifth of the faces
     strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
-    weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "mobilevitv2"))  # five bags of each
+    weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "dino"))  # five bags of each
     resamples: int = 2000  # of the bootstrap
 
 

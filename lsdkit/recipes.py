@@ -181,9 +181,10 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     emotion="gradients",
     appearances=(("vggface2", "gradients"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
     batch_size=32,
-    epochs=6,
+    epochs=5,
     learning_rate=2e-3,
-    lr_decay=0.7,
+    lr_decay=0.8,
+    aug_strength=0.5,
     sampling="balanced",
     label_smoothing=0.1,
 )
