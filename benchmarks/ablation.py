@@ -31,83 +31,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from ablation_rows import NAMES, ROWS, Row, chosen_rows
+from ablation_text import line, table
 
 from lsdkit import baselines, benchmark, benchtext, costs, evaluation, files, metrics, photoscores, results
-from lsdkit.derived import WHOLE, repeated_store
+from lsdkit.derived import repeated_store
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import resolve
 from lsdkit.photographs import prepare_photographs, subjects_of
-from lsdkit.protocol import MODELS, PROTOCOL, SINGLE, TWO_BRANCH, Protocol, deviations, members_of
-from lsdkit.recipes import Member, check_choice
+from lsdkit.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, deviations
 from lsdkit.seeds import numpy_generator
 from lsdkit.store import Store
 from lsdkit.sweep import cores
 from lsdkit.training import device_named
 
 FORMAT, TABLE = 1, 2  # of the answers, and of ablation.json
-BASELINES = tuple(name for name in baselines.NAMES if name != baselines.MAJORITY)
-UNMIXED = "alpha=0.000001"  # of Beta(alpha, alpha): lambda is 0 or 1, so that no two faces are mixed
-LEFT_AWAY = (
-    "Colour has no row with a baseline: HOG reads luma and landmarks read no pixels, so their scores are the same. "
-    "All faces are the protocol's row."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """The protocol with one thing changed. Without a `network` (a model's name) it is for the baselines."""
-
-    name: str
-    what: str  # in words
-    without: tuple[str, ...] = ()  # of `lsdkit.openset.appearance.SWITCHES`
-    faces: int = 0  # training faces; 0 = all
-    grey: bool = True
-    whole: bool = False  # the whole picture, where the protocol looks through its window
-    network: str = ""
-    mix: str = ""  # "" = the protocol's
-    settings: str = ""  # over the protocol's
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return (self.network,) if self.network else BASELINES
-
-    @property
-    def reference(self) -> str:
-        """The row that this one is compared with."""
-        return "net" if self.network else "protocol"
-
-    def sees(self, protocol: Protocol) -> Protocol:
-        """The protocol with this row's pictures: in colour, or whole."""
-        return replace(protocol, grey=self.grey, window=WHOLE if self.whole else protocol.window)
-
-    def member(self, seed: int, protocol: Protocol) -> Member:
-        mix, appearance = protocol.strong
-        settings = f"{protocol.settings} {self.settings}".strip()
-        changed = replace(protocol, strong=(self.mix or mix, appearance), settings=settings)
-        return members_of(self.network, seed, changed)[0]
-
-
-ROWS = (
-    Row(name="protocol", what="the protocol"),
-    Row(name="no-identity", what="one identity", without=("identity",)),
-    Row(name="no-appearance", what="one skin, hair, light and background", without=("appearance",)),
-    Row(name="no-pose", what="without pose", without=("pose",)),
-    Row(name="no-wrinkles", what="without wrinkles", without=("wrinkles",)),
-    Row(name="no-teeth", what="without teeth", without=("teeth",)),
-    Row(name="no-degradation", what="without degradation", without=("degradation",)),
-    Row(name="whole", what="the whole picture, not the inner face", whole=True),
-    Row(name="faces-300", what="300 faces", faces=300),
-    Row(name="faces-900", what="900 faces", faces=900),
-    Row(name="net", what="the protocol", network=TWO_BRANCH),
-    Row(name="net-single", what="without the landmark task", network=SINGLE),
-    Row(name="net-mixup", what="Mix-up", network=TWO_BRANCH, mix="mixup"),
-    Row(name="net-unmixed", what="no mixing", network=TWO_BRANCH, mix="mixup", settings=UNMIXED),
-    Row(name="net-no-degradation", what="without degradation", network=TWO_BRANCH, without=("degradation",)),
-    Row(name="net-whole", what="the whole picture, not the inner face", network=TWO_BRANCH, whole=True),
-    Row(name="net-colour", what="in colour", network=TWO_BRANCH, grey=False),
-    Row(name="net-faces-900", what="900 faces, as many steps", network=TWO_BRANCH, faces=900),
-)
-NAMES = tuple(row.name for row in ROWS)
 
 
 @dataclass(frozen=True)
@@ -145,18 +83,6 @@ class Ablation:
     known: dict = field(default_factory=dict)  # reference -> model -> the second part of `described`
     rows: list[dict] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-
-
-def chosen_rows(names: Sequence[str] = (), network: bool = False) -> list[Row]:
-    """The rows of these names and their references, in the order of `ROWS`; without names all, networks if asked for.
-
-    Raises `ValueError` for an unknown name.
-    """
-    for name in names:
-        check_choice("--rows", name, NAMES)
-    wanted = set(names) or {row.name for row in ROWS if network or not row.network}
-    wanted |= {row.reference for row in ROWS if row.name in wanted}
-    return [row for row in ROWS if row.name in wanted]
 
 
 def photographs_of(store: Store) -> Tested:
@@ -408,52 +334,6 @@ def write(work: Ablation) -> str:
     text = table(value)
     files.write_text(work.out / "ablation.md", text)
     return text
-
-
-def line(row: dict, unit: str) -> str:
-    """A row in a line of text."""
-    text = f"{row['name']}, {row['model']}: macro F1 {_with_interval(row['macro_f1_6'], unit)}"
-    return text + (f", difference {_signed(row['difference'], unit)}" if row["difference"] else "")
-
-
-def table(value: dict) -> str:
-    """ablation.json as Markdown."""
-    unit, counts, subjects = value["unit"], value["photographs"]["faces"], value["photographs"]["subjects"]
-    people = f" of {subjects['number']:,} people" if subjects["number"] else ""
-    each = ", ".join(f"{name.lower()} {count}" for name, count in counts.items())
-    lines = [
-        *(f"**Not the protocol: {text}.**" for text in value["deviations"]),
-        f"Trained on rendered faces alone; scored on {sum(counts.values()):,} photographs{people} ({each}).",
-        f"Means over the seeds; brackets: 95% bootstrap intervals over {unit}, paired for differences, which hold "
-        f"nothing of the seeds; sd: over the seeds. {LEFT_AWAY}",
-        "",
-        "| row | model | seeds | macro F1 of six | sd | difference to the protocol | its sd | of four "
-        "| balanced accuracy |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in value["rows"]:
-        sd = row["macro_f1_6"]["sd"]
-        cells = [row["what"], f"`{row['model']}`", ", ".join(map(str, row["seeds"]))]
-        cells += [_with_interval(row["macro_f1_6"], unit), "" if sd is None else f"{sd:.3f}"]
-        apart = row["difference"]["macro_f1_6"]["sd"] if row["difference"] else None
-        cells += [
-            _signed(row["difference"], unit) if row["difference"] else "",
-            "" if apart is None else f"{apart:.3f}",
-        ]
-        cells += [_with_interval(row[name], unit) for name in ("macro_f1_4", "balanced_accuracy")]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, *(f"\nFailed: {name}: {why}" for name, why in value["failed"].items())]) + "\n"
-
-
-def _with_interval(score: dict, unit: str) -> str:
-    low, high = score["intervals"][unit]
-    return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _signed(difference: dict, unit: str) -> str:
-    found = difference["macro_f1_6"]
-    low, high = found["intervals"][unit]
-    return f"{found['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _answers(out: Path, row: Row, model: str, seed: int) -> Path:

@@ -5,9 +5,12 @@ the same draws without any generator state on disk.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -20,12 +23,15 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
+def torch_generator(seed: int, *purpose: str | int) -> "torch.Generator":
     """A CPU generator for (seed, purpose). Draws are made on the CPU and moved, so that every device sees the same.
 
+    >>> import torch
     >>> torch.rand(2, generator=torch_generator(0, "demo")).equal(torch.rand(2, generator=torch_generator(0, "demo")))
     True
     """
+    import torch  # here: processes that render faces do without its seconds and its 400 MiB
+
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
