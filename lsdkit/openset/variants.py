@@ -1,4 +1,4 @@
-"""Expressions as facial actions: which muscles move and how much, in 3 to 4 variants an expression.
+"""Expressions as facial actions: which muscles move and how much, in 3 to 5 variants an expression.
 
 The combinations follow EMFACS (Friesen & Ekman 1983, "EMFACS-7: Emotional Facial Action Coding System") as tabled by
 Ekman, Friesen & Hager 2002 ("Facial Action Coding System: Investigator's Guide", table 10-1), with observed variants
