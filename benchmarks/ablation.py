@@ -88,11 +88,12 @@ class Ablation:
 def photographs_of(store: Store) -> Tested:
     """The faces of the six expressions in a store of photographs, any split.
 
-    Raises `ValueError` where there are none, and for what the benchmark made of a store: whole pictures are needed.
+    Raises `ValueError` where there are none, and for a store that was made of another, since whole pictures in colour
+    are needed.
     """
-    if store.manifest["settings"].get("reader") == "inner":
+    if "from" in store.manifest["settings"]:
         raise ValueError(
-            f"Expected whole photographs in colour, but {store.path} holds their inner faces; name the store of the "
+            f"Expected whole photographs in colour, but {store.path} was made of another store; name that of the "
             "photographs themselves"
         )
     labels = store.labels

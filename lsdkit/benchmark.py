@@ -319,7 +319,7 @@ def _write(bench: _Bench, source: str, seconds: float) -> str:
 
 
 def _drawn(store: Store) -> dict:
-    """The settings that a store's faces were rendered with, also where it is the grey copy of one."""
+    """The settings that a store's faces were rendered with, also where it was made of one."""
     settings = store.manifest["settings"]
     return settings.get("from", settings)
 

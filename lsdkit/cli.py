@@ -108,7 +108,9 @@ def _add_sweep(commands) -> None:
     part.add_argument(
         "--members", default="all", help="table2 (8), table3 (30), extra (4) or all (default %(default)s)"
     )
-    part.add_argument("--recipe", default="paper", help="paper, authors, workshop, demo, tiny, smoke (default paper)")
+    part.add_argument(
+        "--recipe", default="paper", help="paper, authors, workshop, demo, tiny, smoke, gradients (default paper)"
+    )
     part.add_argument("--data", default="", metavar="STORE", help="folder of a prepared store (default: the open set)")
     part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
     part.add_argument("--seeds", type=whole_numbers, default=(0,), help="such as 0,1,2 (default 0)")

@@ -17,6 +17,7 @@ from lsdkit import prepare
 from lsdkit.paths import resolve
 from lsdkit.store import Store, check_free, finish
 
+VERSION = 1  # raise it when the same settings give other stores
 WHOLE = (0.0, 0.0, 1.0)  # the window that is the whole picture
 
 
@@ -41,7 +42,7 @@ def inner_store(
             cut = image[top : top + side, left : left + side]
             yield np.asarray(Image.fromarray(cut).convert("L"))[..., None] if grey else cut
 
-    settings = {"reader": "inner", "window": [left, top, side], "grey": grey, "version": prepare.VERSION}
+    settings = {"reader": "inner", "window": [left, top, side], "grey": grey}
     return _derived(store, out, settings, pictures(), store.faces, landmarks, side)
 
 
@@ -74,7 +75,7 @@ def _derived(
     size: int,
 ) -> Store:
     out = resolve(out)
-    settings |= {"of": store.manifest["checksums"], "from": store.manifest["settings"]}
+    settings |= {"version": VERSION, "of": store.manifest["checksums"], "from": store.manifest["settings"]}
     with prepare.turn(out):
         check_free(out)
         if kept := prepare.finished(out, settings):

@@ -15,11 +15,11 @@ PLACES, CHANNELS, DROPOUT = 3, 96, 0.5  # of the projection's map
 
 
 class OrientedGradients(nn.Module):
-    """Histograms of oriented gradients: (B, 3, S, S) -> (B, 4 x 9, 7, 7), each place's vector of length 1 (or 0).
+    """Histograms of oriented gradients: (B, 3, S, S) -> (B, 4 x 9, 7, 7), each of length 1 (0 where all is even).
 
     As Dalal and Triggs (CVPR 2005), of the mean of the three channels: 8 x 8 cells, 9 directions without sign, blocks
     of 2 x 2 cells moved by one, normalised, clipped and normalised again. A gradient votes for the two nearest
-    directions. Nothing in it is learned. Raises `ValueError` for a picture of less than 8 pixels.
+    directions of its own cell. Nothing in it is learned. Raises `ValueError` for a picture of less than 8 pixels.
     """
 
     def __init__(self):

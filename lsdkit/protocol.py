@@ -1,7 +1,8 @@
-"""The protocol of the benchmark: rendered faces in, scores on photographs out. Every constant of it is here.
+"""The protocol of the benchmark: rendered faces in, scores on photographs out. Its constants are here.
 
-docs/benchmark.md says what each is for. A change of a constant, or of what the code makes of it, is a new `version`:
-scores of two versions are not compared.
+Those of the networks are in `recipes.GRADIENTS` and `lsdkit.gradients`, those of the regressions in `lsdkit.baselines`;
+docs/benchmark.md says what each is for. A change of one, or of what the code makes of it, is a new `version`: scores of
+two versions are not compared.
 """
 
 from collections.abc import Iterable, Sequence

@@ -196,7 +196,7 @@ def test_rows_see_what_they_say(ablation, work):
         "net-colour": True,
         "net-whole": False,
     }
-    with pytest.raises(ValueError, match="whole photographs in colour"):
+    with pytest.raises(ValueError, match="was made of another store"):
         ablation.photographs_of(ablation.photographed(work, rows["net"]))
 
 

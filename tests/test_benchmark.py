@@ -182,6 +182,14 @@ def test_the_protocol_is_one_thing():
     assert deviations(replace(PROTOCOL, grey=False)) == ["grey is False and not True"]
     assert deviations(PROTOCOL, generators=[PROTOCOL.generator + 1]) != []
     ensemble = members_of("ensemble", 2)
+    version = PROTOCOL.version, PROTOCOL.generator  # other networks or faces are another version of the protocol
+    first = members_of("ensemble", 0)
+    assert (version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
+        (3, 4),
+        "435789ac14ae",
+        "4949dc76dc62",
+        "3612623b13d6",
+    )
     assert ensemble[0] == members_of("two-branch", 2)[0]
     assert {member.seed for member in ensemble} == {2}
     assert sorted({member.bag for member in ensemble}) == [0, 1, 2, 3, 4, 5]

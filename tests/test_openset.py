@@ -328,3 +328,8 @@ def test_variants_are_drawn_by_their_shares():
     total = sum(variant.share for variant in VARIANTS["HAPPINESS"])
     for variant in VARIANTS["HAPPINESS"]:
         assert drawn[variant.name] / 4000 == pytest.approx(variant.share / total, abs=0.03)
+
+
+def test_processes_that_render_do_without_torch():
+    code = "import sys, lsdkit.openset.release; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -30,7 +30,7 @@ def _variant(name: str, share: float = 1.0, gaze: tuple[float, float] = (3.0, 0.
 # fmt: off  (a table reads better than one action a line)
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "ANGER": (
-        # 4 + 5 + 7 + 23 + 24: lips pressed
+        # 4 + 5 + 7 + 9 + 23 + 24: lips pressed
         _variant(
             "pressed",
             share=0.6,
@@ -68,7 +68,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthStretch=0.8,
             jawOpen=0.15,
         ),
-        # 4 + 5 + 7 + 17 + 24: a glare, chin raised
+        # 4 + 5 + 7 + 9 + 17 + 24: a glare, chin raised
         _variant(
             "glaring",
             share=0.4,
@@ -157,7 +157,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthFrown=0.2,
             jawOpen=0.42,
         ),
-        # 1 + 4 + 5 + 20 + 25: teeth together, a glance aside
+        # 1 + 2 + 4 + 5 + 20 + 25: teeth shown, a glance aside
         _variant(
             "grimace",
             share=0.5,
