@@ -1,6 +1,8 @@
 """Faces and releases of the open set: the same for the same seed, readable, and laid out as the LSD release is."""
 
 import hashlib
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
