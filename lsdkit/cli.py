@@ -92,6 +92,22 @@ def _add_pretrain(commands) -> None:
     part.add_argument("--out", default="runs/pretrain", help="folder of the runs (default %(default)s)")
     part.add_argument("--order", default="sequential", help="sequential or joined (default %(default)s)")
     part.add_argument("--classes", type=int, default=8, help="6, 7 (neutral) or 8 (contempt) (default %(default)s)")
+    part.add_argument("--recipe", default="paper", help="default %(default)s")
+    part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
+    part.add_argument("--weights", default="", metavar="SOURCE", help="where it starts (default: as the recipe says)")
+    part.add_argument("--mix", default="mixaugment", help="mixup or mixaugment (default %(default)s)")
+    part.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
+    part.add_argument("--kind", default="", help="of the joined store, where the stores differ")
+    part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
+    part.set_defaults(run=_pretrain)
+
+
+def _add_sweep(commands) -> None:
+    part = commands.add_parser("sweep", help="train the members of the paper's Tables 2 and 3, then write the tables")
+    part.add_argument(
+        "--members", default="all", help="table2 (8), table3 (30), extra (4) or all (default %(default)s)"
+    )
     part.add_argument("--recipe", default="paper", help="such as paper, authors, workshop, tiny (default paper)")
     part.add_argument("--data", default="", metavar="STORE", help="folder of a prepared store (default: the open set)")
     part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
