@@ -3,6 +3,7 @@
     python benchmarks/rendering.py                                  # one core, by style, against NumPy
     python benchmarks/rendering.py --faces 3600 --jobs 1 2 4        # a whole release into a temporary folder
     python benchmarks/rendering.py --same FILE.npy                  # twice: are the pictures the same there and here?
+    python benchmarks/rendering.py --device cuda ...                # with --faces or --same: painted on the GPU
 
 One core: this process is held to one core and one thread. Faces are taken from the plan of a release, so subjects
 recur as they do there. "a CPU second" counts this process's processor time, which other programs slow less than the
@@ -42,7 +43,7 @@ STAGES = {  # function of lsdkit.openset.render -> stage; one that is not named 
     **dict.fromkeys(("draw_variant", "variant_of", "draw_actions", "draw_shot"), "draws"),
     **dict.fromkeys(("project", "crop", "rotation", "stage", "_gaze", "_paint", "vertex_normals"), "pose and crop"),
     **dict.fromkeys(("visible_contour", "between", "_marks", "_turned", "_of_picture"), "landmarks"),
-    **dict.fromkeys(("load_head", "openness", "style_named", "numpy_generator", "render_face"), "rest"),
+    **dict.fromkeys(("load_head", "openness", "style_named", "numpy_generator", "render_face", "_shaded"), "rest"),
     "draw_background": "background",
     "encode": "jpeg",
 }
@@ -76,11 +77,9 @@ def timed_functions(watch: Stopwatch) -> dict:
     return {n: watch.wrap(n, f) for n, f in ours.items() if f.__module__.startswith("lsdkit")}
 
 
-def render_row(row: Row, pixels: int) -> np.ndarray:
-    style, person = row.style, subject_seed(0, row.subject)
-    return render.render_face(
-        row.expression, variant=row.variant, seed=row.seed, subject_seed=person, style=style, pixels=pixels
-    ).image
+def render_row(row: Row, pixels: int, device: str = "cpu") -> np.ndarray:
+    chosen = {"variant": row.variant, "seed": row.seed, "subject_seed": subject_seed(0, row.subject)}
+    return render.render_face(row.expression, **chosen, style=row.style, pixels=pixels, device=device).image
 
 
 def render_rows(rows: list[Row], pixels: int, compress=encode) -> int:
@@ -189,10 +188,11 @@ def one_core(sample: int, pixels: int, repeats: int) -> None:
     print(f"peak memory of this process: {peak:.0f} MiB, {start_mib:.0f} of it before the first face")
 
 
-def compare(file: Path, sample: int, pixels: int) -> None:
+def compare(file: Path, sample: int, pixels: int, device: str) -> None:
     """Save the pictures of some faces, or say how far they are from those that an earlier call saved."""
     rows = plan_release(fraction=0.01, validation=600, test=0, seed=0)
-    now = np.stack([render_row(row, pixels) for row in rows[:: len(rows) // sample][:sample]]).astype(np.int16)
+    now = np.stack([render_row(row, pixels, device) for row in rows[:: len(rows) // sample][:sample]])
+    now = now.astype(np.int16)
     if not file.exists():
         np.save(file, now)
         return
@@ -230,13 +230,13 @@ def proportional_mib(root: int) -> tuple[float, int]:
     return sum(sizes) / 1024, len(sizes)
 
 
-def release(faces: int, jobs: int, pixels: int) -> tuple[float, float, float, int, float]:
+def release(faces: int, jobs: int, pixels: int, device: str) -> tuple[float, float, float, int, float]:
     """Render a release in a fresh process: seconds, peak MiB, processes, pictures, MB of pictures."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "release"
         command = [sys.executable, __file__, "--into", str(out), "--faces", str(faces), "--jobs", str(jobs)]
         start = time.perf_counter()
-        child = subprocess.Popen([*command, "--pixels", str(pixels)])
+        child = subprocess.Popen([*command, "--pixels", str(pixels), "--device", device])
         peak = [(0.0, 0)]
         while child.poll() is None:
             peak.append(proportional_mib(child.pid))
@@ -248,15 +248,15 @@ def release(faces: int, jobs: int, pixels: int) -> tuple[float, float, float, in
     return seconds, *np.max(peak, 0), len(sizes), sum(sizes) / 1e6
 
 
-def releases(faces: int, jobs: list[int], pixels: int) -> None:
+def releases(faces: int, jobs: list[int], pixels: int, device: str) -> None:
     """Print time and memory of a release for each number of processes."""
     first = None
     for number in jobs:
-        seconds, mib, processes, pictures, megabytes = release(faces, number, pixels)
+        seconds, mib, processes, pictures, megabytes = release(faces, number, pixels, device)
         rate = pictures / seconds
         first = first or rate / number
         print(
-            f"{pictures} faces of {pixels} px, jobs {number}: {seconds:.1f} s, {rate:.1f} faces/s, "
+            f"{pictures} faces of {pixels} px, {device}, jobs {number}: {seconds:.1f} s, {rate:.1f} faces/s, "
             f"{rate / number / first:.0%} of jobs {jobs[0]} a job, peak {mib:.0f} MiB in {processes:.0f} processes, "
             f"{megabytes:.1f} MB of pictures",
             flush=True,
@@ -270,20 +270,21 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faces a style for the rate of one core")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pixels", type=int, default=112)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for --faces and --same (default cpu)")
     parser.add_argument("--same", type=Path, help="a file .npy: save pictures there, or compare with those it holds")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a child process of `release`
     arguments = parser.parse_args()
     if arguments.into:
-        settings = settings_for(arguments.faces)
-        render_release(arguments.into, **settings, pixels=arguments.pixels, jobs=arguments.jobs[0], progress=False)
+        settings = settings_for(arguments.faces) | {"pixels": arguments.pixels, "device": arguments.device}
+        render_release(arguments.into, **settings, jobs=arguments.jobs[0], progress=False)
         return
     if arguments.same:
-        compare(arguments.same, arguments.sample, arguments.pixels)
+        compare(arguments.same, arguments.sample, arguments.pixels, arguments.device)
         return
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} before the start{' (NOT QUIET)' if load > 0.5 else ''}")
     if arguments.faces:
-        releases(arguments.faces, arguments.jobs, arguments.pixels)
+        releases(arguments.faces, arguments.jobs, arguments.pixels, arguments.device)
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])

@@ -40,13 +40,14 @@ def prepare_open(
     design: str = "release",
     without: tuple[str, ...] = (),
     jobs: int | None = None,
+    device: str = "auto",
     progress: bool = True,
 ) -> Store:
     """Render the open set into `<out>-release`, in the release's layout, and store it in `out`.
 
-    `fraction` of the release's 277,251 training faces, `validation` and `test` faces, `pixels` a side. `design`
-    and `without` as in `lsdkit.openset.render_release`. The store's kind is "rendered". Raises `FileExistsError` where
-    `<out>-release` holds an open set of other settings.
+    `fraction` of the release's 277,251 training faces, `validation` and `test` faces, `pixels` a side. `design`,
+    `without` and `device` as in `lsdkit.openset.render_release`. The store's kind is "rendered". Raises
+    `FileExistsError` where `<out>-release` holds an open set of other settings.
     """
     out = resolve(out)
     from lsdkit import openset  # numba and the mesh load here, when they are needed
@@ -58,7 +59,7 @@ def prepare_open(
         if kept := finished(out, settings):
             return kept
         release = out.with_name(f"{out.name}-release")
-        openset.render_release(release, **drawn, jobs=jobs, progress=progress)
+        openset.render_release(release, **drawn, jobs=jobs, device=device, progress=progress)
         listing = read_release(release)
         return write_store(
             out,

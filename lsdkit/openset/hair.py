@@ -1,5 +1,7 @@
 """Where the scalp carries hair: above a line that falls from the forehead past the temples to behind the ears."""
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -12,7 +14,7 @@ def hair_line(x, z, hairline, side_line):
 
     hairline: its height over the forehead; side_line: its height behind the ears.
     """
-    front = hairline + 0.04 * np.cos(6.0 * x)
+    front = hairline + 0.04 * math.cos(6.0 * x)
     knots = (0.25, 0.45, 0.70, 0.95, 1.15)  # z, from behind the ear to the forehead
     shares = (0.0, 0.35, 0.45, 0.85, 1.0)
     if z <= knots[0]:

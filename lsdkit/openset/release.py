@@ -22,6 +22,7 @@ from lsdkit import __version__
 from lsdkit.files import read_json, write_json, write_text
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
+from lsdkit.openset.gpu import device_named
 from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import TEST_FOLDER, Row, plan_release, subject_seed
 from lsdkit.openset.render import Face, render_face
@@ -74,6 +75,7 @@ def render_release(
     design: str = "release",
     without: tuple[str, ...] = (),
     jobs: int | None = None,
+    device: str = "auto",
     progress: bool = True,
 ) -> Path:
     """Render the open set into the folder `out` and return it.
@@ -81,10 +83,12 @@ def render_release(
     fraction: of the release's training counts, at least 8 a class (0.01 gives 2,773 faces); validation, test: faces
     in all; pixels: side of a picture; design: "release", as unequal as the LSD release, or "varied" (see
     `plan.DESIGNS`); without: sources of variety that are switched off (see `appearance.SWITCHES`); jobs: processes, all
-    cores where None, 1 for none beside this one (scripts need
-    the usual `if __name__ == "__main__"` for more). The pictures are the same for any number of processes.
+    cores where None, 1 for none beside this one (scripts need the usual `if __name__ == "__main__"` for more); device:
+    what paints the pixels, "cpu", "cuda", or "auto" (a CUDA device where numba can use one). The pictures are the same
+    for any number of processes; those of two devices can differ in a few pixels (docs/rendering.md).
     A complete folder with the same settings is kept; an interrupted one is resumed.
-    Raises `ValueError` for settings out of range, `FileExistsError` where `out` holds something else.
+    Raises `ValueError` for settings out of range or a device that cannot be used, `FileExistsError` where `out` holds
+    something else.
     """
     out = Path(out)
     rows = plan_release(fraction=fraction, validation=validation, test=test, seed=seed, design=design)
@@ -93,6 +97,7 @@ def render_release(
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     settings = {"format": FORMAT, "fraction": fraction, "validation": validation, "test": test, "pixels": pixels}
     settings |= {"seed": seed, "design": design, "without": list(without)}
+    painter = device_named(device)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
@@ -102,7 +107,7 @@ def render_release(
         missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
         with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
             bar.update(len(rows) - sum(map(len, missing.values())))
-            for number in _render_blocks(partial, missing, settings, jobs):
+            for number in _render_blocks(partial, missing, settings, jobs, painter):
                 bar.update(len(blocks[number]))
         _finish(partial, blocks, settings)
         os.replace(partial, out)
@@ -136,13 +141,15 @@ def _block_file(partial: Path, table: str, number: int) -> Path:
     return partial / "blocks" / f"{table}-{number}.csv"
 
 
-def _render_blocks(partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int | None) -> Iterator[int]:
+def _render_blocks(
+    partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int | None, device: str
+) -> Iterator[int]:
     """Render blocks, in this process or in several; yields the number of each as it is done."""
     if jobs is None:
         jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs < 1:
         raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
-    arguments = (settings["pixels"], settings["seed"], tuple(settings["without"]))
+    arguments = (settings["pixels"], settings["seed"], tuple(settings["without"]), device)
     if min(jobs, len(blocks)) <= 1:
         for number, block in blocks.items():
             yield render_block(partial, number, block, *arguments)
@@ -165,7 +172,13 @@ def _one_thread() -> None:
 
 
 def render_block(
-    partial: Path, number: int, block: list[Row], pixels: int, seed: int, without: tuple[str, ...] = ()
+    partial: Path,
+    number: int,
+    block: list[Row],
+    pixels: int,
+    seed: int,
+    without: tuple[str, ...] = (),
+    device: str = "cpu",
 ) -> int:
     """Render the faces of a block into `partial`, then write their rows; returns the number of the block."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
@@ -178,6 +191,7 @@ def render_block(
             style=row.style,
             pixels=pixels,
             without=without,
+            device=device,
         )
         file = partial / row.path
         file.parent.mkdir(parents=True, exist_ok=True)

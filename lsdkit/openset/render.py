@@ -67,13 +67,14 @@ def render_face(
     style: str = "training",
     pixels: int = 112,
     without: tuple[str, ...] = (),
+    device: str = "cpu",
 ) -> Face:
     """Render one face: always the same for the same arguments, whatever was rendered before.
 
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
     person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
     "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16; without: sources of variety that
-    are switched off, of `appearance.SWITCHES` (for ablations).
+    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels (see `gpu.device_named`).
     Raises `ValueError` for an unknown name or too small a picture.
     """
     if pixels < 16:
@@ -98,7 +99,7 @@ def render_face(
     )
     shirt = GREY_SHIRT if "appearance" in without else shot.shirt
     paint = _paint(person.subject, shirt, folds(scene.drawn.actions, person.subject.age, "wrinkles" not in without))
-    layer = shade(seen, weights, surface, paint, shot.light)
+    layer = _shaded(device, seen, weights, surface, paint, shot.light)
     mask = layer[..., 3]
     light = layer[..., :3] + (1.0 - mask[..., None]) * draw_background(ranges, pixels, generator)
     image = develop(light, mask, shot.brightness, ranges, generator)
@@ -112,6 +113,14 @@ def render_face(
         pose=np.array([shot.yaw, shot.pitch, shot.roll + scene.turned]),
         gaze=scene.drawn.gaze,
     )
+
+
+def _shaded(device: str, *scene) -> np.ndarray:
+    if device == "cpu":
+        return shade(*scene)
+    from lsdkit.openset import gpu  # numba's part for CUDA loads here
+
+    return (gpu.shade if gpu.device_named(device) == "cuda" else shade)(*scene)
 
 
 def stage(expression: str, variant: str, person: _Person, ranges: Style, generator: np.random.Generator) -> Scene:

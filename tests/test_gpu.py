@@ -1,0 +1,68 @@
+"""Training on a CUDA device: the same draws and losses as on the CPU, and runs that either one reads."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from lsdkit import evaluation, results, training
+from lsdkit.augment import to_float, views
+from lsdkit.multitask import MultiTask
+from lsdkit.objective import step_loss
+from lsdkit.recipes import SMOKE, Member, recipe_named
+from lsdkit.seeds import torch_generator
+
+pytestmark = pytest.mark.gpu
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def batch(store, number=24):
+    rows = store.rows("train")[:number]
+    return [
+        torch.from_numpy(np.ascontiguousarray(part[rows])) for part in (store.images, store.labels, store.landmarks)
+    ]
+
+
+@pytest.mark.parametrize("name", ["smoke", "gradients"])
+def test_views_are_those_of_the_cpu(tiny_store, name):
+    recipe, (images, *_) = recipe_named(name), batch(tiny_store)
+    here, there = (
+        views(to_float(images, 32, device), torch_generator(0, "views"), basic=True, recipe=recipe)
+        for device in (CPU, CUDA)
+    )
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs.is_cuda
+        torch.testing.assert_close(theirs.cpu(), ours, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "mixaugment"])
+def test_losses_and_gradients_are_those_of_the_cpu(tiny_store, mix, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    member, losses, gradients = Member(recipe=SMOKE, mix=mix), [], []
+    network = MultiTask.build(member, torch_generator(0, "init")).train()
+    for device in (CPU, CUDA):
+        ours = copy.deepcopy(network).to(device)
+        options = {"member": member, "generator": torch_generator(0, "step"), "device": device}
+        loss, _ = step_loss(ours, *batch(tiny_store), **options)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in ours.parameters() if p.grad is not None]))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
+
+
+def test_a_run_of_the_gpu_is_read_on_the_cpu(tiny_store, tmp_path):
+    member = Member(recipe=SMOKE, mix="mixaugment")
+    first, again = (
+        training.train_member(member, tiny_store, tmp_path / name, device="auto", progress=False) for name in "ab"
+    )
+    assert first["device"].startswith("cuda")
+    assert first["metrics"] == pytest.approx(again["metrics"], abs=0.2)  # sums on a GPU come in no fixed order
+    rows = tiny_store.rows("test")
+    logits = [
+        evaluation.predict_logits(evaluation.load_network(tmp_path / "a", device), tiny_store, rows, member, device)
+        for device in (CPU, CUDA)
+    ]
+    np.testing.assert_allclose(logits[0], logits[1], atol=5e-3)
+    assert results.read_result(tmp_path / "a")["best_epoch"] >= 1

@@ -1,0 +1,82 @@
+"""Painting on a CUDA device: the same pixels as on the CPU, and which device is used."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lsdkit.openset import gpu, release, render_face
+from lsdkit.openset.plan import plan_release, subject_seed
+
+SIMULATED = """
+import numpy as np
+from lsdkit.openset import gpu, render, shade
+
+def both(*scene):
+    there, here = gpu.shade(*scene), shade.shade(*scene)
+    assert here[..., 3].max() > 0.9 and np.array_equal(here, there), "another picture"
+    print("same", here.shape)
+    return here
+
+render.shade = both
+render.render_face("SURPRISE", seed=3, subject_seed=5, style="photographic", pixels=18)
+"""
+
+
+def test_the_kernel_paints_every_pixel_as_the_cpu_does():
+    """In numba's simulator of CUDA: 18 pixels a side need four blocks of threads, three of them not filled."""
+    simulated = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
+    found = subprocess.run([sys.executable, "-c", SIMULATED], env=simulated, capture_output=True, text=True)
+    assert found.stdout == "same (18, 18, 4)\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "chosen"), [((False, "none"), "cpu"), ((True, ""), "cuda")], ids=["no device", "a device"]
+)
+def test_auto_is_cuda_where_numba_can_use_it(state, chosen, monkeypatch):
+    monkeypatch.setattr(gpu, "_cuda", lambda: state)
+    assert gpu.device_named("auto") == chosen
+    assert gpu.device_named("cpu") == "cpu"
+
+
+def test_a_device_that_numba_cannot_use_is_warned_of(monkeypatch):
+    monkeypatch.setattr(gpu, "_cuda", lambda: (True, "NvvmError: too old"))
+    with pytest.warns(UserWarning, match="NvvmError: too old"):
+        assert gpu.device_named("auto") == "cpu"
+
+
+def test_a_device_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "_cuda", lambda: (False, "numba finds no device"))
+    with pytest.raises(ValueError, match="numba finds no device"):
+        release.render_release(tmp_path / "set", device="cuda")
+    with pytest.raises(ValueError, match="auto, cpu, cuda"):
+        release.render_release(tmp_path / "set", device="gpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_release_is_painted_by_the_device_that_was_named(tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(gpu, "_cuda", lambda: (True, ""))
+    monkeypatch.setattr(gpu, "shade", lambda *scene: used.append(1) or release.render_face.__globals__["shade"](*scene))
+    options = {"fraction": 0.00001, "validation": 6, "test": 6, "pixels": 16, "jobs": 1, "progress": False}
+    on_cpu = release.render_release(tmp_path / "cpu", **options, device="cpu")
+    assert not used
+    on_gpu = release.render_release(tmp_path / "cuda", **options, device="auto")
+    names = sorted(file.relative_to(on_cpu) for file in on_cpu.rglob("*.jpg"))
+    assert len(used) == len(names) == 60
+    assert all((on_cpu / name).read_bytes() == (on_gpu / name).read_bytes() for name in names)
+
+
+@pytest.mark.gpu
+def test_pictures_of_the_gpu_are_those_of_the_cpu():
+    """But for rounding: a GPU fuses products and sums."""
+    rows = plan_release(fraction=0.001, validation=60, test=60, seed=0)[::10]
+    for row in rows:
+        drawn = {"variant": row.variant, "seed": row.seed, "subject_seed": subject_seed(0, row.subject)}
+        here, there = (render_face(row.expression, **drawn, style=row.style, device=d) for d in ("cpu", "cuda"))
+        apart = np.abs(here.image.astype(int) - there.image)
+        assert apart.max() <= 1
+        assert (apart > 0).mean() < 1e-4
+        np.testing.assert_array_equal(here.landmarks, there.landmarks)
