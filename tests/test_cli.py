@@ -114,7 +114,7 @@ def test_open_demo_and_report_reach_their_modules(project, monkeypatch, capsys):
     (project / "runs").mkdir()
     assert main(["report", "runs"]) == 0
     options = {"fraction": 0.002, "validation": 600, "test": 600, "pixels": 64, "seed": 5}
-    options |= {"design": "release", "jobs": None}
+    options |= {"design": "release", "jobs": None, "device": "auto"}
     assert calls[0] == ("open", (project / "data" / "open",), options)
     assert calls[1][1] == (project / "runs" / "demo",)
     assert [path.name for path in calls[2][1]] == ["runs", "report.html"]
