@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from lsdkit.openset import gpu, release, render_face
+from lsdkit.openset import devices, gpu, release, render_face
 from lsdkit.openset.plan import plan_release, subject_seed
 
 SIMULATED = """
@@ -26,7 +26,7 @@ render.render_face("SURPRISE", seed=3, subject_seed=5, style="photographic", pix
 
 
 def test_the_kernel_paints_every_pixel_as_the_cpu_does():
-    """In numba's simulator of CUDA: 18 pixels a side need four blocks of threads, three of them not filled."""
+    """In numba's simulator of CUDA: 18 pixels a side need nine blocks of threads, five of them not filled."""
     simulated = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
     found = subprocess.run([sys.executable, "-c", SIMULATED], env=simulated, capture_output=True, text=True)
     assert found.stdout == "same (18, 18, 4)\n", found.stderr
@@ -36,19 +36,19 @@ def test_the_kernel_paints_every_pixel_as_the_cpu_does():
     ("state", "chosen"), [((False, "none"), "cpu"), ((True, ""), "cuda")], ids=["no device", "a device"]
 )
 def test_auto_is_cuda_where_numba_can_use_it(state, chosen, monkeypatch):
-    monkeypatch.setattr(gpu, "_cuda", lambda: state)
-    assert gpu.device_named("auto") == chosen
-    assert gpu.device_named("cpu") == "cpu"
+    monkeypatch.setattr(devices, "cuda_state", lambda: state)
+    assert devices.device_named("auto") == chosen
+    assert devices.device_named("cpu") == "cpu"
 
 
 def test_a_device_that_numba_cannot_use_is_warned_of(monkeypatch):
-    monkeypatch.setattr(gpu, "_cuda", lambda: (True, "NvvmError: too old"))
+    monkeypatch.setattr(devices, "cuda_state", lambda: (True, "NvvmError: too old"))
     with pytest.warns(UserWarning, match="NvvmError: too old"):
-        assert gpu.device_named("auto") == "cpu"
+        assert devices.device_named("auto") == "cpu"
 
 
 def test_a_device_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "_cuda", lambda: (False, "numba finds no device"))
+    monkeypatch.setattr(devices, "cuda_state", lambda: (False, "numba finds no device"))
     with pytest.raises(ValueError, match="numba finds no device"):
         release.render_release(tmp_path / "set", device="cuda")
     with pytest.raises(ValueError, match="auto, cpu, cuda"):
@@ -58,7 +58,7 @@ def test_a_device_that_cannot_be_used_is_refused_before_any_work(tmp_path, monke
 
 def test_the_release_is_painted_by_the_device_that_was_named(tmp_path, monkeypatch):
     used = []
-    monkeypatch.setattr(gpu, "_cuda", lambda: (True, ""))
+    monkeypatch.setattr(devices, "cuda_state", lambda: (True, ""))
     monkeypatch.setattr(gpu, "shade", lambda *scene: used.append(1) or release.render_face.__globals__["shade"](*scene))
     options = {"fraction": 0.00001, "validation": 6, "test": 6, "pixels": 16, "jobs": 1, "progress": False}
     on_cpu = release.render_release(tmp_path / "cpu", **options, device="cpu")

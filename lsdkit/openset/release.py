@@ -22,7 +22,7 @@ from lsdkit import __version__
 from lsdkit.files import read_json, write_json, write_text
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
-from lsdkit.openset.gpu import device_named
+from lsdkit.openset.devices import device_named
 from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import TEST_FOLDER, Row, plan_release, subject_seed
 from lsdkit.openset.render import Face, render_face

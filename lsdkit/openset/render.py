@@ -10,6 +10,7 @@ from lsdkit.openset.appearance import Shot, Style, check_without, draw_backgroun
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.contour import JAW, between, visible_contour
 from lsdkit.openset.develop import develop
+from lsdkit.openset.devices import device_named
 from lsdkit.openset.hair import hair_cover
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SKIN, TEETH, TONGUE, load_head
 from lsdkit.openset.identity import Subject, draw_subject
@@ -74,7 +75,7 @@ def render_face(
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
     person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
     "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16; without: sources of variety that
-    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels (see `gpu.device_named`).
+    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels (see `devices`).
     Raises `ValueError` for an unknown name or too small a picture.
     """
     if pixels < 16:
@@ -116,11 +117,11 @@ def render_face(
 
 
 def _shaded(device: str, *scene) -> np.ndarray:
-    if device == "cpu":
+    if device_named(device) == "cpu":
         return shade(*scene)
     from lsdkit.openset import gpu  # numba's part for CUDA loads here
 
-    return (gpu.shade if gpu.device_named(device) == "cuda" else shade)(*scene)
+    return gpu.shade(*scene)
 
 
 def stage(expression: str, variant: str, person: _Person, ranges: Style, generator: np.random.Generator) -> Scene:
