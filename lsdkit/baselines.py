@@ -34,8 +34,9 @@ STRENGTH = {  # C of the logistic regression: the inverse of how strongly its we
 }
 NAMES = (MAJORITY, *STRENGTH)
 INNER = slice(17, 68)  # of the 68 points: brows, nose, eyes, lips
-HOG_SIDE = 64  # pixels; with cells of 8 and blocks of 2 cells, moved by one, 7 * 7 * 4 * 9 = 1764 features
+HOG_SIDE = 72  # pixels; with cells of 8 and blocks of 2 cells, moved by one, 8 * 8 * 4 * 9 = 2304 features
 HOG = {"orientations": 9, "pixels_per_cell": (8, 8), "cells_per_block": (2, 2), "block_norm": "L2-Hys"}
+HOG |= {"transform_sqrt": True}
 ITERATIONS, TOLERANCE = 1000, 1e-3  # of the solver
 
 
@@ -76,16 +77,16 @@ def fit_predict(
 
 
 def hog_features(images: np.ndarray) -> np.ndarray:
-    """HOG (B, 1764) float32 of uint8 RGB pictures (B, H, W, 3), made grey and `HOG_SIDE` pixels a side."""
+    """HOG (B, 2304) float32 of uint8 RGB pictures (B, H, W, 3), made grey and `HOG_SIDE` pixels a side."""
     side = (HOG_SIDE, HOG_SIDE)
     greys = (Image.fromarray(image).convert("L").resize(side, Image.Resampling.BICUBIC) for image in images)
     found = [hog(np.asarray(grey), **HOG).astype(np.float32) for grey in greys]
-    return np.stack(found) if found else np.empty((0, 1764), np.float32)
+    return np.stack(found) if found else np.empty((0, 2304), np.float32)
 
 
 @lru_cache(maxsize=2)  # the open set and the photographs, which two models read
 def _hog_of(store: Path, checksum: str) -> np.ndarray:
-    """HOG of every face of a store, (N, 1764); `checksum` of its pixels tells a store that was made anew."""
+    """HOG of every face of a store, (N, 2304); `checksum` of its pixels tells a store that was made anew."""
     return hog_features(Store.open(store).images)
 
 

@@ -9,17 +9,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-CELLS, DIRECTIONS = 8, 9  # cells a side; directions of half a turn
+CELLS, DIRECTIONS = 9, 9  # cells a side; directions of half a turn
 CLIP = 0.2  # a histogram's largest share after the first normalisation
 PLACES, CHANNELS, DROPOUT = 3, 96, 0.5  # of the projection's map
 
 
 class OrientedGradients(nn.Module):
-    """Histograms of oriented gradients: (B, 3, S, S) -> (B, 4 x 9, 7, 7), each of length 1 (0 where all is even).
+    """Histograms of oriented gradients: (B, 3, S, S) in [0, 1] -> (B, 4 x 9, 8, 8), each of length 1 (0 where all is even).
 
-    As Dalal and Triggs (CVPR 2005), of the mean of the three channels: 8 x 8 cells, 9 directions without sign, blocks
-    of 2 x 2 cells moved by one, normalised, clipped and normalised again. A gradient votes for the two nearest
-    directions of its own cell. Nothing in it is learned. Raises `ValueError` for a picture of less than 8 pixels.
+    As Dalal and Triggs (CVPR 2005), of the square root of the mean of the three channels: 9 x 9 cells, 9 directions
+    without sign, blocks of 2 x 2 cells moved by one, normalised, clipped and normalised again. A gradient votes for the
+    two nearest directions of its own cell. Nothing in it is learned. Raises `ValueError` for a picture of less than 9
+    pixels.
     """
 
     def __init__(self):
@@ -30,7 +31,8 @@ class OrientedGradients(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[2] < CELLS:
             raise ValueError(f"Expected pictures of at least {CELLS} pixels, but got {x.shape[2]}")
-        x = F.pad(x.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+        grey = x.float().mean(1, keepdim=True).clamp_(min=0).sqrt_()  # dark and light edges count alike
+        x = F.pad(grey, (1, 1, 1, 1), mode="replicate")
         across, down = x[:, :, 1:-1, 2:] - x[:, :, 1:-1, :-2], x[:, :, 2:, 1:-1] - x[:, :, :-2, 1:-1]
         size = (across.square() + down.square()).sqrt()  # (B, 1, S, S)
         direction = torch.atan2(down, across) / torch.pi * DIRECTIONS % DIRECTIONS
@@ -40,7 +42,7 @@ class OrientedGradients(nn.Module):
         corners = (
             cells[:, :, row : CELLS - 1 + row, column : CELLS - 1 + column] for row in (0, 1) for column in (0, 1)
         )
-        blocks = torch.cat(list(corners), 1)  # (B, 36, 7, 7)
+        blocks = torch.cat(list(corners), 1)  # (B, 36, 8, 8)
         return F.normalize(F.normalize(blocks, eps=1e-2).clamp(max=CLIP), eps=1e-3)
 
 

@@ -21,7 +21,7 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 3
+    version: int = 4
     generator: int = 4  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
@@ -34,8 +34,8 @@ class Protocol:
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
     recipe: str = "gradients"
     settings: str = ""  # over the recipe's
-    strong_epochs: int = 3  # few: networks that train longer on renders read photographs worse (docs/benchmark.md)
-    weak_epochs: int = 5  # a bag holds a fifth of the faces
+    strong_epochs: int = 4  # few: networks that train longer on renders read photographs worse (docs/benchmark.md)
+    weak_epochs: int = 7  # a bag holds a fifth of the faces
     strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
     weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "dino"))  # five bags of each
     resamples: int = 2000  # of the bootstrap

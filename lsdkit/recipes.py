@@ -180,6 +180,7 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     name="gradients",
     emotion="gradients",
     appearances=(("vggface2", "gradients"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
+    image_size=72,
     batch_size=32,
     epochs=5,
     learning_rate=2e-3,
