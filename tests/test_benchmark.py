@@ -185,10 +185,10 @@ def test_the_protocol_is_one_thing():
     version = PROTOCOL.version, PROTOCOL.generator  # other networks or faces are another version of the protocol
     first = members_of("ensemble", 0)
     assert (version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
-        (3, 4),
-        "435789ac14ae",
-        "4949dc76dc62",
-        "3612623b13d6",
+        (4, 4),
+        "339fef9adec3",
+        "8083ce61e228",
+        "0d7106610ce9",
     )
     assert ensemble[0] == members_of("two-branch", 2)[0]
     assert {member.seed for member in ensemble} == {2}
