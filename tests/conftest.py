@@ -39,18 +39,18 @@ def tiny_store(tmp_path_factory) -> Store:
 @pytest.fixture(scope="session")
 def load_benchmark() -> Iterator[Callable[[str], ModuleType]]:
     """A function that loads a script of benchmarks/ by its name."""
-    loaded, folder = [], str(Path(__file__).parents[1] / "benchmarks")
+    folder = str(Path(__file__).parents[1] / "benchmarks")
     sys.path.append(folder)  # scripts find those beside them
 
     def load(name: str) -> ModuleType:
         path = Path(folder) / f"{name}.py"
         specification = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
         module = sys.modules[specification.name] = importlib.util.module_from_spec(specification)
-        loaded.append(specification.name)
         specification.loader.exec_module(module)
         return module
 
     yield load
     sys.path.remove(folder)
-    for name in loaded:
-        sys.modules.pop(name, None)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(folder):
+            del sys.modules[name]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lsdkit import benchmark, evaluation, photoscores
+from lsdkit import baselines, benchmark, evaluation, photoscores
 from lsdkit.baselines import hog_features
 from lsdkit.metrics import macro_f1
 from lsdkit.mix import draw_lambda
@@ -19,6 +19,11 @@ SMALL = Protocol(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", str
 @pytest.fixture(scope="module")
 def ablation(load_benchmark):
     return load_benchmark("ablation")
+
+
+@pytest.fixture(scope="module")
+def scores(load_benchmark):
+    return load_benchmark("ablation_scores")
 
 
 @pytest.fixture
@@ -131,7 +136,7 @@ def test_a_finished_row_is_not_made_again(ablation, work, monkeypatch):
     assert first["rows"][3]["difference"]["macro_f1_6"]["value"] == 0  # the same faces, here
     assert text == (work.out / "ablation.md").read_text()
     assert text.count("| without pose |") == 3
-    monkeypatch.setattr(ablation.baselines, "fit_predict", lambda *given: pytest.fail("made again"))
+    monkeypatch.setattr(baselines, "fit_predict", lambda *given: pytest.fail("made again"))
     work.drawn.clear()
     assert again(ablation, work, ["no-pose"])[1] == first
     assert work.drawn == []
@@ -182,10 +187,10 @@ def test_colour_says_nothing_to_hog(work):
     assert (hog_features(colour) == hog_features(grey)).all()
 
 
-def test_rows_see_what_they_say(ablation, work):
+def test_rows_see_what_they_say(ablation, scores, work):
     rows = {row.name: row for row in ablation.ROWS}
     side = work.tested.store.images.shape[1]
-    seen = {name: ablation.photographed(work, rows[name]).images for name in ("net", "net-colour", "net-whole")}
+    seen = {name: scores.photographed(work, rows[name]).images for name in ("net", "net-colour", "net-whole")}
     assert {name: images.shape[1] for name, images in seen.items()} == {
         "net": round(0.6 * side),
         "net-colour": round(0.6 * side),
@@ -197,7 +202,7 @@ def test_rows_see_what_they_say(ablation, work):
         "net-whole": False,
     }
     with pytest.raises(ValueError, match="was made of another store"):
-        ablation.photographs_of(ablation.photographed(work, rows["net"]))
+        ablation.photographs_of(scores.photographed(work, rows["net"]))
 
 
 def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, monkeypatch):
