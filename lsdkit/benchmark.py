@@ -114,6 +114,7 @@ def open_set(
     """The rendered faces of a seed as the protocol sees them, in `out`; `without` as in `render_release`."""
     drawn = {"fraction": protocol.fraction, "validation": protocol.validation, "test": protocol.test}
     drawn |= {"pixels": protocol.pixels, "seed": seed, "design": protocol.design, "without": without}
+    drawn |= {"device": "cpu"}  # the same pixels with and without a GPU
     store = prepare.prepare_open(out / f"open-seed{seed}", **drawn, jobs=jobs, progress=progress)
     return seen(store, out, protocol)
 

@@ -165,14 +165,14 @@ def _add_open(sources) -> None:
     part.add_argument(
         "--out", default="data/open", help="the store (default %(default)s); the images go to OUT-release"
     )
-    part.add_argument("--fraction", type=float, default=0.01, help="of the release's training faces (default .01)")
+    part.add_argument("--fraction", type=float, default=0.01, help="of the release's (default %(default)s)")
     part.add_argument("--validation", type=int, default=600, help="faces (default %(default)s)")
     part.add_argument("--test", type=int, default=600, help="faces of unseen subjects (default %(default)s)")
     part.add_argument("--size", type=int, default=112, help="side in pixels (default %(default)s)")
     part.add_argument("--seed", type=int, default=0, help="the same seed gives the same faces (default %(default)s)")
     part.add_argument("--design", default="release", help="release (as unequal as the LSD release) or varied")
     part.add_argument("--jobs", type=int, default=None, help="workers (default: all cores)")
-    part.add_argument("--device", default="auto", help="that paints: auto, cpu or cuda (default %(default)s)")
+    part.add_argument("--device", default="auto", help="what paints the faces: auto, cpu or cuda (default %(default)s)")
     part.set_defaults(run=_prepare_open)
 
 

@@ -15,7 +15,7 @@ PLACES, CHANNELS, DROPOUT = 3, 96, 0.5  # of the projection's map
 
 
 class OrientedGradients(nn.Module):
-    """Histograms of oriented gradients: (B, 3, S, S) in [0, 1] -> (B, 4 x 9, 8, 8), each of length 1 (0 where all is even).
+    """Histograms of oriented gradients: (B, 3, S, S) in [0, 1] -> (B, 36, 8, 8), each of length 1 (0 where even).
 
     As Dalal and Triggs (CVPR 2005), of the square root of the mean of the three channels: 9 x 9 cells, 9 directions
     without sign, blocks of 2 x 2 cells moved by one, normalised, clipped and normalised again. A gradient votes for the

@@ -52,6 +52,7 @@ def prepare_open(
     out = resolve(out)
     from lsdkit import openset  # numba and the mesh load here, when they are needed
 
+    openset.devices.check_device(device)
     drawn = {"fraction": fraction, "validation": validation, "test": test, "pixels": pixels, "seed": seed}
     drawn |= {"design": design, "without": list(without)}
     settings = {"reader": "open", "version": VERSION, "format": openset.release.FORMAT, **drawn}

@@ -4,36 +4,47 @@ import functools
 import warnings
 
 DEVICES = ("auto", "cpu", "cuda")
+FEW = 4  # processes that "auto" lets share a GPU: more of them render faster without it (docs/rendering.md)
 
 
-def device_named(name: str) -> str:
-    """What paints the pixels, "cpu" or "cuda": "auto" is a CUDA device where numba can use one, else the CPU.
+def check_device(name: str, valid: tuple[str, ...] = DEVICES) -> None:
+    """Raises `ValueError` for a name that is not valid."""
+    if name not in valid:
+        raise ValueError(f"Expected `device` to be one of {', '.join(valid)}, but got {name!r}")
 
-    Raises `ValueError` for another name, and for "cuda" where numba can use none. A device that is there and cannot be
-    used is warned of, and the CPU paints.
+
+def device_named(name: str, processes: int = 1) -> str:
+    """What paints the pixels, "cpu" or "cuda"; "auto" is a CUDA device where numba can use one for few processes.
+
+    Raises `ValueError` for another name, and for "cuda" where numba can use none. A device on which numba fails is
+    warned of, and the CPU paints.
     """
-    if name not in DEVICES:
-        raise ValueError(f"Expected `device` to be one of {', '.join(DEVICES)}, but got {name!r}")
-    if name == "cpu":
-        return name
+    check_device(name)
+    if name == "cpu" or (name == "auto" and processes > FEW):
+        return "cpu"
     found, trouble = cuda_state()
     if found and not trouble:
         return "cuda"
-    remedy = "name the device cpu, or install what numba needs: pip install 'lsdkit[cuda]'"
     if name == "cuda":
-        raise ValueError(f"Expected a CUDA device that numba can use, but there is none ({trouble}); {remedy}")
+        raise ValueError(
+            f"Expected a CUDA device that numba can use, but {trouble}; name the device cpu, or see docs/rendering.md "
+            "for what numba needs"
+        )
     if found:
-        warnings.warn(f"The CUDA device is not used for rendering: {trouble}; {remedy}", stacklevel=3)
+        warnings.warn(f"The CPU renders, and not the CUDA device: {trouble}", stacklevel=3)
     return "cpu"
 
 
 @functools.cache
 def cuda_state() -> tuple[bool, str]:
-    """Whether numba's CUDA is there at all, and what keeps this kit from using it ("" where it runs a kernel)."""
+    """Whether numba finds a CUDA device and a compiler for it, and what is wrong ("" where it ran a kernel)."""
     try:
         from lsdkit.openset import gpu  # numba's part for CUDA loads here
 
-        found = gpu.available()
+        missing = gpu.missing()
+        if missing:
+            return False, missing
+        gpu.try_kernel()
     except Exception as error:
-        return True, f"{type(error).__name__}: {error}"
-    return found, "" if found else "numba finds no device"
+        return True, f"numba fails on it with {type(error).__name__}: {error}"
+    return True, ""

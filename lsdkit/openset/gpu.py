@@ -8,7 +8,7 @@ from numba import config, cuda
 
 from lsdkit.openset.shade import AVERAGE, Light, Paint, Surface, shade_pixel
 
-config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a picture of 112 px does not fill a large GPU, and need not
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # of the process: a picture of 112 px need not fill a large GPU
 SIDE = 8  # threads along each side of a block
 
 
@@ -36,15 +36,24 @@ def _moved(value):
     return cuda.to_device(value) if isinstance(value, np.ndarray) else value
 
 
-def available() -> bool:
-    """Whether numba finds a CUDA device; raises what CUDA raises where it cannot run a kernel there."""
-    if not cuda.is_available():
-        return False
-    number = cuda.to_device(np.zeros(1))
-    _count[1, 1](number)
-    return number.copy_to_host()[0] == 1.0
+def missing() -> str:
+    """What numba lacks for CUDA on this machine, "" where it has a device and a compiler."""
+    if cuda.is_available():
+        return ""
+    error = cuda.cuda_error()
+    if error is None:
+        return "numba finds the driver and not the compiler NVVM (pip install 'lsdkit[cuda]' brings it, for CUDA 13)"
+    return f"numba finds none ({' '.join(str(error).split())})"
+
+
+def try_kernel() -> None:
+    """Compile and run a kernel; raises what CUDA raises, or `RuntimeError` for a wrong result."""
+    number = cuda.to_device(np.ones(1))
+    _double[1, 1](number)
+    if number.copy_to_host()[0] != 2.0:
+        raise RuntimeError(f"twice 1 is {number.copy_to_host()[0]}")
 
 
 @cuda.jit
-def _count(number):
-    number[0] += 1.0
+def _double(number):
+    number[0] *= 2.0

@@ -22,7 +22,7 @@ from lsdkit import __version__
 from lsdkit.files import read_json, write_json, write_text
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
-from lsdkit.openset.devices import device_named
+from lsdkit.openset.devices import check_device, device_named
 from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import TEST_FOLDER, Row, plan_release, subject_seed
 from lsdkit.openset.render import Face, render_face
@@ -84,9 +84,10 @@ def render_release(
     in all; pixels: side of a picture; design: "release", as unequal as the LSD release, or "varied" (see
     `plan.DESIGNS`); without: sources of variety that are switched off (see `appearance.SWITCHES`); jobs: processes, all
     cores where None, 1 for none beside this one (scripts need the usual `if __name__ == "__main__"` for more); device:
-    what paints the pixels, "cpu", "cuda", or "auto" (a CUDA device where numba can use one). The pictures are the same
-    for any number of processes; those of two devices can differ in a few pixels (docs/rendering.md).
-    A complete folder with the same settings is kept; an interrupted one is resumed.
+    what paints the pixels, "cpu", "cuda", or "auto" (a CUDA device where numba can use one for so few processes). The
+    pictures are the same for any number of processes; those of two devices can differ in a few pixels
+    (docs/rendering.md). A complete folder with the same settings is kept, whatever painted it; an interrupted one is
+    resumed.
     Raises `ValueError` for settings out of range or a device that cannot be used, `FileExistsError` where `out` holds
     something else.
     """
@@ -97,7 +98,7 @@ def render_release(
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     settings = {"format": FORMAT, "fraction": fraction, "validation": validation, "test": test, "pixels": pixels}
     settings |= {"seed": seed, "design": design, "without": list(without)}
-    painter = device_named(device)
+    check_device(device)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
@@ -105,6 +106,8 @@ def render_release(
         partial = _partial_folder(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
         missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
+        jobs = min(_processes(jobs), max(1, len(missing)))
+        painter = device_named(device, jobs) if missing else "cpu"
         with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
             bar.update(len(rows) - sum(map(len, missing.values())))
             for number in _render_blocks(partial, missing, settings, jobs, painter):
@@ -137,26 +140,30 @@ def _partial_folder(out: Path, settings: dict) -> Path:
     return partial
 
 
+def _processes(jobs: int | None) -> int:
+    if jobs is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
+    return jobs
+
+
 def _block_file(partial: Path, table: str, number: int) -> Path:
     return partial / "blocks" / f"{table}-{number}.csv"
 
 
 def _render_blocks(
-    partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int | None, device: str
+    partial: Path, blocks: dict[int, list[Row]], settings: dict, jobs: int, device: str
 ) -> Iterator[int]:
     """Render blocks, in this process or in several; yields the number of each as it is done."""
-    if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
     arguments = (settings["pixels"], settings["seed"], tuple(settings["without"]), device)
-    if min(jobs, len(blocks)) <= 1:
+    if jobs == 1:
         for number, block in blocks.items():
             yield render_block(partial, number, block, *arguments)
         return
     # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(blocks)), mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
         try:
             for done in as_completed(waiting):

@@ -10,7 +10,7 @@ from lsdkit.openset.appearance import Shot, Style, check_without, draw_backgroun
 from lsdkit.openset.camera import crop, project, rotation
 from lsdkit.openset.contour import JAW, between, visible_contour
 from lsdkit.openset.develop import develop
-from lsdkit.openset.devices import device_named
+from lsdkit.openset.devices import check_device
 from lsdkit.openset.hair import hair_cover
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SKIN, TEETH, TONGUE, load_head
 from lsdkit.openset.identity import Subject, draw_subject
@@ -75,12 +75,13 @@ def render_face(
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
     person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
     "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16; without: sources of variety that
-    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels (see `devices`).
+    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels, "cpu" or "cuda".
     Raises `ValueError` for an unknown name or too small a picture.
     """
     if pixels < 16:
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     check_without(without)
+    check_device(device, ("cpu", "cuda"))
     head, ranges = load_head(), narrowed(style_named(style), without)
     generator = numpy_generator(seed, "render")
     scene = stage(expression, variant, _person(subject_seed, without), ranges, generator)
@@ -117,7 +118,7 @@ def render_face(
 
 
 def _shaded(device: str, *scene) -> np.ndarray:
-    if device_named(device) == "cpu":
+    if device == "cpu":
         return shade(*scene)
     from lsdkit.openset import gpu  # numba's part for CUDA loads here
 
