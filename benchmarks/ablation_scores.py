@@ -1,4 +1,4 @@
-"""The answers of an ablation's rows to the photographs, and the scores and differences that its table shows."""
+"""An ablation under way: its rows' answers about the photographs, and the scores and differences of its table."""
 
 import json
 import time

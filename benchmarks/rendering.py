@@ -200,7 +200,10 @@ def compare(file: Path, sample: int, pixels: int, device: str) -> None:
         return
     apart = abs(now - np.load(file)).max(-1)
     pictures, found = (apart.max((1, 2)) > 0).sum(), (apart > 0).sum()
-    print(f"{pictures} of {len(now)} pictures differ, in {found} of {apart.size} pixels, by up to {apart.max()} of 255")
+    print(
+        f"{device}: {pictures} of {len(now)} pictures differ, in {found} of {apart.size} pixels, "
+        f"by up to {apart.max()} of 255"
+    )
 
 
 def settings_for(faces: int) -> dict:
@@ -272,10 +275,12 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faces a style for the rate of one core")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pixels", type=int, default=112)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, for --faces and --same (default cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="for --faces and --same (default cpu)")
     parser.add_argument("--same", type=Path, help="a file .npy: save pictures there, or compare with those it holds")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a child process of `release`
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not (arguments.faces or arguments.same):
+        parser.error("--device cuda goes with --faces or --same: the rate of one core is the CPU's")
     if arguments.into:
         settings = settings_for(arguments.faces) | {"pixels": arguments.pixels, "device": arguments.device}
         render_release(arguments.into, **settings, jobs=arguments.jobs[0], progress=False)

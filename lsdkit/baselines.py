@@ -4,8 +4,8 @@ Each but the first is a multinomial logistic regression, every class weighed equ
 
     landmarks   the 51 points within the face (the contour moves with the pose and with who annotated it), brought to
                 the mean shape of the training faces by the best rotation, scale and shift (full Procrustes)
-    hog         histograms of oriented gradients of the grey picture (Dalal and Triggs, "Histograms of Oriented
-                Gradients for Human Detection", CVPR 2005), by scikit-image
+    hog         histograms of oriented gradients of the grey picture's square root (Dalal and Triggs, "Histograms of
+                Oriented Gradients for Human Detection", CVPR 2005), by scikit-image
     a+b         both sets of features side by side
 
 Nothing here is random: a model is a function of its training faces.
@@ -35,8 +35,13 @@ STRENGTH = {  # C of the logistic regression: the inverse of how strongly its we
 NAMES = (MAJORITY, *STRENGTH)
 INNER = slice(17, 68)  # of the 68 points: brows, nose, eyes, lips
 HOG_SIDE = 72  # pixels; with cells of 8 and blocks of 2 cells, moved by one, 8 * 8 * 4 * 9 = 2304 features
-HOG = {"orientations": 9, "pixels_per_cell": (8, 8), "cells_per_block": (2, 2), "block_norm": "L2-Hys"}
-HOG |= {"transform_sqrt": True}
+HOG = {
+    "orientations": 9,
+    "pixels_per_cell": (8, 8),
+    "cells_per_block": (2, 2),
+    "block_norm": "L2-Hys",
+    "transform_sqrt": True,
+}
 ITERATIONS, TOLERANCE = 1000, 1e-3  # of the solver
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsdkit import benchmark, benchtext, evaluation, results
+from lsdkit import baselines, benchmark, benchtext, evaluation, gradients, results
 from lsdkit.cli import main
 from lsdkit.derived import inner_store
 from lsdkit.ensemble import soft_vote
@@ -190,6 +190,18 @@ def test_the_protocol_is_one_thing():
         "8083ce61e228",
         "0d7106610ce9",
     )
+    fixed = (
+        gradients.CELLS,
+        gradients.DIRECTIONS,
+        gradients.CLIP,
+        gradients.PLACES,
+        gradients.CHANNELS,
+        gradients.DROPOUT,
+    )
+    assert fixed == (9, 9, 0.2, 3, 96, 0.5)
+    assert (baselines.HOG_SIDE, baselines.HOG["pixels_per_cell"], baselines.HOG["transform_sqrt"]) == (72, (8, 8), True)
+    assert baselines.STRENGTH == {"landmarks": 3e-3, "hog": 1e-4, "hog+landmarks": 1e-4}
+    assert (PROTOCOL.window, PROTOCOL.grey, PROTOCOL.fraction) == ((0.2, 0.28, 0.6), True, 0.013)
     assert ensemble[0] == members_of("two-branch", 2)[0]
     assert {member.seed for member in ensemble} == {2}
     assert sorted({member.bag for member in ensemble}) == [0, 1, 2, 3, 4, 5]

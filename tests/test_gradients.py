@@ -44,7 +44,7 @@ def test_histograms_are_those_of_a_naive_loop(side):
         np.testing.assert_allclose(histograms, naive(image.astype(float)), atol=2e-5)
 
 
-def test_light_and_colour_say_nothing():
+def test_brightness_and_colour_say_nothing():
     image = torch.rand(1, 3, 64, 64, generator=torch_generator(1)) * 0.5
     histograms = OrientedGradients()(image)
     torch.testing.assert_close(OrientedGradients()(1.7 * image), histograms, atol=1e-4, rtol=0)

@@ -24,7 +24,7 @@ from lsdkit.openset.variants import VARIANTS, draw_variant, variant_of
 from lsdkit.prepare import prepare_release
 from lsdkit.seeds import numpy_generator
 
-SMALL = {"fraction": 1e-5, "validation": 8, "test": 7, "pixels": 32, "progress": False}
+SMALL = {"fraction": 1e-5, "validation": 8, "test": 7, "pixels": 32, "device": "cpu", "progress": False}
 
 
 @pytest.fixture(scope="module")

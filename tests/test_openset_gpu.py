@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from lsdkit.openset import devices, gpu, release, render_face
+from lsdkit.openset.occlusion import openness
 from lsdkit.openset.plan import plan_release, subject_seed
+from lsdkit.openset.shade import shade
 
 SIMULATED = """
 import numpy as np
@@ -21,6 +23,7 @@ def both(*scene):
     return here
 
 render.shade = both
+gpu.try_kernel()
 render.render_face("SURPRISE", seed=3, subject_seed=5, style="photographic", pixels=18)
 """
 
@@ -28,16 +31,19 @@ render.render_face("SURPRISE", seed=3, subject_seed=5, style="photographic", pix
 def test_the_kernel_paints_every_pixel_as_the_cpu_does():
     """In numba's simulator of CUDA: 18 pixels a side need nine blocks of threads, five of them not filled."""
     simulated = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
-    found = subprocess.run([sys.executable, "-c", SIMULATED], env=simulated, capture_output=True, text=True)
+    openness()  # kept on disk: the simulator would take minutes
+    command = [sys.executable, "-c", SIMULATED]
+    found = subprocess.run(command, env=simulated, capture_output=True, text=True, timeout=120)
     assert found.stdout == "same (18, 18, 4)\n", found.stderr
 
 
 @pytest.mark.parametrize(
-    ("state", "chosen"), [((False, "none"), "cpu"), ((True, ""), "cuda")], ids=["no device", "a device"]
+    ("state", "chosen"), [((False, "numba finds none"), "cpu"), ((True, ""), "cuda")], ids=["no device", "a device"]
 )
 def test_auto_is_cuda_where_numba_can_use_it(state, chosen, monkeypatch):
     monkeypatch.setattr(devices, "cuda_state", lambda: state)
-    assert devices.device_named("auto") == chosen
+    assert devices.device_named("auto") == devices.device_named("auto", devices.FEW) == chosen
+    assert devices.device_named("auto", devices.FEW + 1) == "cpu"  # so many share a GPU badly
     assert devices.device_named("cpu") == "cpu"
 
 
@@ -47,19 +53,45 @@ def test_a_device_that_numba_cannot_use_is_warned_of(monkeypatch):
         assert devices.device_named("auto") == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("missing", "trial", "expected"),
+    [
+        ("", None, (True, "")),
+        ("numba finds none", None, (False, "numba finds none")),
+        ("", RuntimeError("twice 1 is 0"), (True, "numba fails on it with RuntimeError: twice 1 is 0")),
+    ],
+)
+def test_what_is_wrong_with_cuda_is_told(missing, trial, expected, monkeypatch):
+    def try_kernel():
+        if trial:
+            raise trial
+
+    monkeypatch.setattr(gpu, "missing", lambda: missing)
+    monkeypatch.setattr(gpu, "try_kernel", try_kernel)
+    assert devices.cuda_state.__wrapped__() == expected
+
+
+def test_what_numba_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(gpu.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu.cuda, "cuda_error", lambda: None)
+    assert "the compiler NVVM" in gpu.missing()
+    monkeypatch.setattr(gpu.cuda, "cuda_error", lambda: "CUDA_ERROR_NO_DEVICE\n  (100)")
+    assert gpu.missing() == "numba finds none (CUDA_ERROR_NO_DEVICE (100))"
+
+
 def test_a_device_that_cannot_be_used_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "cuda_state", lambda: (False, "numba finds no device"))
-    with pytest.raises(ValueError, match="numba finds no device"):
+    monkeypatch.setattr(devices, "cuda_state", lambda: (False, "numba finds none"))
+    with pytest.raises(ValueError, match="but numba finds none; name the device cpu"):
         release.render_release(tmp_path / "set", device="cuda")
     with pytest.raises(ValueError, match="auto, cpu, cuda"):
         release.render_release(tmp_path / "set", device="gpu")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
 
 
 def test_the_release_is_painted_by_the_device_that_was_named(tmp_path, monkeypatch):
     used = []
     monkeypatch.setattr(devices, "cuda_state", lambda: (True, ""))
-    monkeypatch.setattr(gpu, "shade", lambda *scene: used.append(1) or release.render_face.__globals__["shade"](*scene))
+    monkeypatch.setattr(gpu, "shade", lambda *scene: used.append(1) or shade(*scene))
     options = {"fraction": 0.00001, "validation": 6, "test": 6, "pixels": 16, "jobs": 1, "progress": False}
     on_cpu = release.render_release(tmp_path / "cpu", **options, device="cpu")
     assert not used

@@ -103,11 +103,11 @@ def render_release(
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
             return out
+        jobs = min(_processes(jobs), -(-len(rows) // BLOCK))
+        painter = device_named(device, jobs)
         partial = _partial_folder(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
         missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
-        jobs = min(_processes(jobs), max(1, len(missing)))
-        painter = device_named(device, jobs) if missing else "cpu"
         with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
             bar.update(len(rows) - sum(map(len, missing.values())))
             for number in _render_blocks(partial, missing, settings, jobs, painter):
