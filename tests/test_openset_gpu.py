@@ -58,6 +58,7 @@ def test_a_device_that_numba_cannot_use_is_warned_of(monkeypatch):
     [
         ("", None, (True, "")),
         ("numba finds none", None, (False, "numba finds none")),
+        ("", ImportError("no module"), (False, "numba has no part for CUDA here (no module)")),
         ("", RuntimeError("twice 1 is 0"), (True, "numba fails on it with RuntimeError: twice 1 is 0")),
     ],
 )

@@ -45,6 +45,8 @@ def cuda_state() -> tuple[bool, str]:
         if missing:
             return False, missing
         gpu.try_kernel()
+    except ImportError as error:
+        return False, f"numba has no part for CUDA here ({error})"
     except Exception as error:
         return True, f"numba fails on it with {type(error).__name__}: {error}"
     return True, ""
