@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from lsdkit import __version__
-from lsdkit.files import read_json, write_json, write_text
+from lsdkit.files import atomic, read_json, write_json, write_text
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
 from lsdkit.openset.devices import check_device, device_named
@@ -229,8 +229,10 @@ def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None
     """The tables, the test set's list and the README; the block files go."""
     columns = {"actions": ("key", *load_head().unit_names), "contour": ("key", *POINTS), "faces": COLUMNS}
     for table in TABLES:
-        parts = [_block_file(partial, table, number).read_text(encoding="utf-8") for number in blocks]
-        write_text(partial / f"{table}.csv", ",".join(columns[table]) + "\n" + "".join(parts))
+        with atomic(partial / f"{table}.csv") as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.write(",".join(columns[table]) + "\n")
+            for number in blocks:
+                stream.write(_block_file(partial, table, number).read_text(encoding="utf-8"))
     tests = [row for block in blocks.values() for row in block if row.split == "test"]
     if tests:
         lines = [f"{Path(row.path).name},\n" for row in tests]
