@@ -12,6 +12,7 @@ from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import Member
 from lsdkit.report import write_report
 from lsdkit.store import Store
+from lsdkit.sweep import finished
 
 RECIPE = "demo"
 AT_ONCE, THREADS = 2, 1  # on two cores two notebooks of one thread each get through more than one of two threads
@@ -103,15 +104,6 @@ def late_jobs(out: Path) -> list[Job]:
         copy = out / "05_ensemble_comparison.ipynb"
         jobs.append(Job("05_ensemble_comparison", notebook_path("05_ensemble_comparison"), copy, parameters))
     return jobs
-
-
-def finished(folder: Path, member: Member, store: Store) -> bool:
-    """Whether the folder holds this member's result on this store, and the notebook that made it."""
-    if not (folder / "result.json").is_file() or not (folder / "03_train.ipynb").is_file():
-        return False
-    result = results.read_result(folder)
-    same_faces = result["store"]["checksums"]["images.npy"] == store.manifest["checksums"]["images.npy"]
-    return same_faces and result["spec_hash"] == member.spec_hash()
 
 
 def summary(out: Path, page: Path | None, stages: list[Stage], peak: int, failed: dict[str, str], kind: str) -> str:

@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from lsdkit import comparison, demo, metrics, results
+from lsdkit import comparison, demo, files, metrics, results
 from lsdkit.experiment import member_from_parameters
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.report import write_report
+from lsdkit.training import identity_of
 
 MEMBERS = (("mixaugment", "vggface2", 0), ("mixaugment", "vggface2", 1), ("mixup", "mobilevitv2", 1))
 
@@ -129,12 +130,11 @@ def test_the_demo_skips_what_is_finished(runs, tiny_store):
     jobs = demo.training_jobs(runs, tiny_store)
     assert {job.name for job in jobs} == {*members, "01_data_statistics", "02_mixup_visualisation"}
     name, member = next(iter(members.items()))
-    first = results.read_result(results.list_runs(runs)["path"].iloc[0])
-    results.write_result(runs / name, {**first, "spec_hash": member.spec_hash()})
+    results.write_result(runs / name, results.read_result(results.list_runs(runs)["path"].iloc[0]))
     (runs / name / "03_train.ipynb").write_text("{}")
+    identity = identity_of(member, tiny_store)
+    files.write_json(runs / name / "member.json", identity)
     assert name not in {job.name for job in demo.training_jobs(runs, tiny_store)}
-    elsewhere = {**first, "spec_hash": member.spec_hash(), "store": {"path": "x", "checksums": {"images.npy": "0"}}}
-    results.write_result(runs / name, elsewhere)
-    assert name in {job.name for job in demo.training_jobs(runs, tiny_store)}
-    results.write_result(runs / name, {**first, "spec_hash": "another"})
-    assert name in {job.name for job in demo.training_jobs(runs, tiny_store)}
+    for other in ({**identity, "store": {}}, {**identity, "member": {}}):
+        files.write_json(runs / name / "member.json", other)
+        assert name in {job.name for job in demo.training_jobs(runs, tiny_store)}
