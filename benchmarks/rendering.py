@@ -43,9 +43,8 @@ STAGES = {  # function of lsdkit.openset.render -> stage; one that is not named 
     **dict.fromkeys(("draw_variant", "variant_of", "draw_actions", "draw_shot"), "draws"),
     **dict.fromkeys(("project", "crop", "rotation", "stage", "_gaze", "_paint", "vertex_normals"), "pose and crop"),
     **dict.fromkeys(("visible_contour", "between", "_marks", "_turned", "_of_picture"), "landmarks"),
-    **dict.fromkeys(
-        ("load_head", "openness", "style_named", "numpy_generator", "render_face", "_shaded", "device_named"), "rest"
-    ),
+    **dict.fromkeys(("load_head", "openness", "style_named", "numpy_generator", "render_face"), "rest"),
+    **dict.fromkeys(("_shaded", "check_device", "check_without", "narrowed", "folds"), "rest"),
     "draw_background": "background",
     "encode": "jpeg",
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsdkit import evaluation, results, training
+from lsdkit import evaluation, training
 from lsdkit.augment import to_float, views
 from lsdkit.multitask import MultiTask
 from lsdkit.objective import step_loss
@@ -52,18 +52,15 @@ def test_losses_and_gradients_are_those_of_the_cpu(tiny_store, mix, monkeypatch)
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
 
 
-def test_a_run_of_the_gpu_is_read_on_the_cpu(tiny_store, tmp_path):
+def test_a_run_of_the_gpu_is_read_on_the_cpu(tiny_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     member = Member(recipe=SMOKE, mix="mixaugment")
-    first, again = (
-        training.train_member(member, tiny_store, tmp_path / name, device="auto", progress=False) for name in "ab"
-    )
-    assert first["device"].startswith("cuda")
-    scores = [run["metrics"]["val_macro_f1"] for run in (first, again)]
-    assert scores[0] == pytest.approx(scores[1], abs=0.2)  # sums on a GPU come in no fixed order
+    result = training.train_member(member, tiny_store, tmp_path / "run", device="auto", progress=False)
+    assert result["device"].startswith("cuda")
     rows = tiny_store.rows("test")
     logits = [
-        evaluation.predict_logits(evaluation.load_network(tmp_path / "a", device), tiny_store, rows, member, device)
+        evaluation.predict_logits(evaluation.load_network(tmp_path / "run", device), tiny_store, rows, member, device)
         for device in (CPU, CUDA)
     ]
+    assert np.ptp(logits[0]) > 0.05
     np.testing.assert_allclose(logits[0], logits[1], atol=5e-3)
-    assert results.read_result(tmp_path / "a")["best_epoch"] >= 1
