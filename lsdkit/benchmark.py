@@ -25,6 +25,7 @@ import torch
 import lsdkit
 from lsdkit import baselines, benchtext, costs, evaluation, files, metrics, photoscores, plots, prepare, results
 from lsdkit.derived import WHOLE, inner_store
+from lsdkit.device import device_named
 from lsdkit.ensemble import soft_vote
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import project_path, resolve
@@ -33,7 +34,7 @@ from lsdkit.protocol import MODELS, NETWORKS, PROTOCOL, Protocol, deviations, me
 from lsdkit.recipes import Member, check_choice
 from lsdkit.store import Store
 from lsdkit.sweep import cores
-from lsdkit.training import PACKAGES, device_named, train_member
+from lsdkit.training import PACKAGES, train_member
 
 FORMAT = 1
 AT_ONCE = 8  # trainings at most, which bounds the memory

@@ -50,7 +50,7 @@ class Cost:
     parameters: Parameters
     training: float  # operations a face and step
     inference: float  # operations a face
-    fixed: int  # bytes of parameters, gradients, Adam's two averages, and buffers
+    fixed: int  # bytes of parameters, gradients, Adam's two averages, and buffers; and of the mean of weights
     activations: float  # bytes for a batch of the recipe's size
 
     @property
@@ -76,7 +76,9 @@ def cost(member: Member) -> Cost:
     activations = member.recipe.batch_size * kept
     if member.recipe.precision == "bf16":  # half of it, and each weight once more in two bytes
         activations = activations / 2 + 2 * parameters.total
-    return Cost(parameters, training, emotion.forward, 4 * _FLOAT * parameters.total + buffers, activations)
+    mean = _FLOAT * parameters.total + buffers if member.recipe.averaging else 0
+    fixed = 4 * _FLOAT * parameters.total + buffers + mean
+    return Cost(parameters, training, emotion.forward, fixed, activations)
 
 
 def steps(member: Member, labels: np.ndarray) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from lsdkit import backbones, published
 from lsdkit.dan import CrossAttentionHead, adapters, conv_bn_relu, fuse
 from lsdkit.losses import Affinity
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
+from lsdkit.seeds import global_draws
 
 POINTS = 68
 
@@ -99,12 +100,8 @@ class MultiTask(nn.Module):
 
     @classmethod
     def build(cls, member: Member, generator: torch.Generator) -> Self:
-        """The network that a member trains; its random weights are a function of `generator` alone.
-
-        Layers draw their weights from torch's global generator, which is seeded from `generator` and put back after.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
+        """The network that a member trains; its random weights are a function of `generator` alone."""
+        with global_draws(generator):
             return cls(member.recipe, member.appearance)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

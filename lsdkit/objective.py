@@ -15,6 +15,7 @@ from lsdkit.losses import landmark_mse, mixed_cross_entropy, partition
 from lsdkit.mix import draw_lambda, draw_partner, mix
 from lsdkit.multitask import EmotionOutput, MultiTask
 from lsdkit.recipes import Member
+from lsdkit.seeds import global_draws
 
 
 def step_loss(
@@ -48,17 +49,18 @@ def step_loss(
     lam = draw_lambda(member.recipe.alpha, generator)
     partner = draw_partner(len(x), generator).to(device)
     weights = None if class_weights is None else class_weights.to(x)
-    return batch_loss(
-        network,
-        emotion,
-        appearance,
-        labels.to(device),
-        landmarks.to(x),
-        lam=lam,
-        partner=partner,
-        member=member,
-        class_weights=weights,
-    )
+    with global_draws(generator, x.device):
+        return batch_loss(
+            network,
+            emotion,
+            appearance,
+            labels.to(device),
+            landmarks.to(x),
+            lam=lam,
+            partner=partner,
+            member=member,
+            class_weights=weights,
+        )
 
 
 def batch_loss(

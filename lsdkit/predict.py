@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from lsdkit import evaluation, files, results
+from lsdkit.device import device_named
 from lsdkit.ensemble import SELECTION_RULES, soft_vote, vote_runs
 from lsdkit.experiment import store_of
 from lsdkit.expressions import EXPRESSIONS, index_of
 from lsdkit.faces import TEST
 from lsdkit.paths import project_path, resolve
 from lsdkit.store import SPLITS, Store
-from lsdkit.training import device_named
 
 HEADER = "image,expression"
 ONE_CLASS = 0.9  # share of all answers beyond which a class is warned of

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from lsdkit import results
+from lsdkit.device import device_named
 from lsdkit.expressions import CLASSES
 from lsdkit.join import join_stores
 from lsdkit.paths import project_path, resolve
 from lsdkit.recipes import NO_APPEARANCE, Member, check_choice, recipe_named, with_settings
 from lsdkit.store import Store
-from lsdkit.training import device_named, train_member
+from lsdkit.training import train_member
 
 ORDERS = ("sequential", "joined")
 JOINED = "joined"  # the joined store's folder

@@ -1,8 +1,8 @@
 """The protocol of the benchmark: rendered faces in, scores on photographs out. Its constants are here.
 
-Those of the networks are in `recipes.GRADIENTS` and `lsdkit.gradients`, those of the regressions in `lsdkit.baselines`;
-docs/benchmark.md says what each is for. A change of one, or of what the code makes of it, is a new `version`: scores of
-two versions are not compared.
+Those of the networks are in `recipes.GRADIENTS`, `lsdkit.gradients` and `lsdkit.averaging`, those of the regressions in
+`lsdkit.baselines`; docs/benchmark.md says what each is for. A change of one, or of what the code makes of it, is a new
+`version`: scores of two versions are not compared.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 4
+    version: int = 5
     generator: int = 5  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
@@ -34,8 +34,8 @@ class Protocol:
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
     recipe: str = "gradients"
     settings: str = ""  # over the recipe's
-    strong_epochs: int = 4  # few: more serve renders and not photographs (docs/benchmark.md)
-    weak_epochs: int = 7  # a bag holds a fifth of the faces
+    strong_epochs: int = 5  # few: more serve renders and not photographs (docs/benchmark.md)
+    weak_epochs: int = 10  # a bag holds a fifth of the faces
     strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
     weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "dino"))  # five bags of each
     resamples: int = 2000  # of the bootstrap

@@ -45,6 +45,7 @@ class Recipe:
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     lr_decay: float = 0.9  # factor on the learning rate after each epoch
+    averaging: float = 0.0  # most that the mean of weights, which is scored, keeps of itself at a step; 0 = no mean
     alpha: float = 0.1  # of Beta(alpha, alpha)
     bag_fraction: float = 0.2
     bag_replacement: bool = False
@@ -82,8 +83,9 @@ class Recipe:
         for name in ("bag_fraction", "lr_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"Expected `{name}` in (0, 1], but got {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"Expected `label_smoothing` in [0, 1), but got {self.label_smoothing}")
+        for name in ("label_smoothing", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"Expected `{name}` in [0, 1), but got {getattr(self, name)}")
         if self.steps_per_epoch < 0:
             raise ValueError(f"Expected `steps_per_epoch` of at least 0, but got {self.steps_per_epoch}")
         if not 0 <= self.aug_strength <= 1:
@@ -184,7 +186,9 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     batch_size=32,
     epochs=5,  # of a training by hand; the benchmark has its own numbers
     learning_rate=2e-3,
+    weight_decay=1e-2,
     lr_decay=0.8,
+    averaging=0.99,
     aug_strength=0.5,
     sampling="balanced",
     label_smoothing=0.1,

@@ -1,7 +1,8 @@
 """What a run leaves in its folder, and how it is read back.
 
     result.json      the member's settings, the weights it started from, its scores, counts, versions, seed, seconds
-    history.csv      one row an epoch: epoch, lr, loss and its four parts, val_macro_f1, val_loss, seconds
+    history.csv      one row an epoch: epoch, lr, loss and its four parts in training, val_macro_f1 and val_loss of what
+                     is scored (the mean of weights, where there is one), seconds
     predictions.csv  key, split, expression and six probabilities for each validation and test face
     bag.csv          the faces trained on: row in the store and key
     weights.pt       the tensors of the kept epoch, with their checksum in weights.pt.sha256

@@ -5,6 +5,8 @@ the same draws without any generator state on disk.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +35,25 @@ def torch_generator(seed: int, *purpose: str | int) -> "torch.Generator":
     import torch  # here: processes that render faces do without its seconds and its 400 MiB
 
     return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+@contextmanager
+def global_draws(generator: "torch.Generator", device: "torch.device | str" = "cpu") -> Iterator[None]:
+    """Let code that only knows torch's global generators, such as dropout and the first weights of layers, draw from
+    `generator`: within the block those of the CPU and of `device` are seeded from it, and after it put back.
+
+    These draws are made on the device: a CUDA device's are not those of the CPU.
+    """
+    import torch
+
+    device, seed = torch.device(device), int(torch.randint(2**63 - 1, (), generator=generator))
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed every GPU
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:

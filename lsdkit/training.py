@@ -6,7 +6,8 @@ GPU, kernels that add in no fixed order can still differ in the last bits).
 
 The optimiser is Adam with the learning rate multiplied by `lr_decay` after each epoch (paper section 3.1 names an
 exponential decay and not its rate); the centres of the affinity loss are parameters like all others. The kept epoch is
-the one of the best macro F1 on the validation faces, the earlier one of two equal ones.
+the one of the best macro F1 on the validation faces, the earlier one of two equal ones. Where the recipe asks for a
+running mean of weights (`lsdkit.averaging`), that mean is what is scored and kept.
 """
 
 import hashlib
@@ -22,10 +23,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 import lsdkit
 from lsdkit import checkpoints, evaluation, files, initial, results
+from lsdkit.averaging import running_mean
+from lsdkit.device import device_named
 from lsdkit.interrupts import Interrupts, Stopped
 from lsdkit.losses import class_weights
 from lsdkit.multitask import MultiTask
@@ -42,7 +46,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn")
 
 @dataclass
 class Progress:
-    """How far a training has come: what a checkpoint holds beside the tensors of network and optimiser."""
+    """How far a training has come: what a checkpoint holds beside the tensors of network, mean and optimiser."""
 
     epoch: int = 0  # epochs done
     step: int = 0  # steps done in the epoch under way
@@ -66,8 +70,14 @@ class Run:
     device: torch.device
     started_from: dict[str, dict]  # which weights each branch began with, and what became of each key
     network: MultiTask
+    mean: AveragedModel | None  # the running mean of the network's weights, where the recipe asks for one
     optimiser: torch.optim.Optimizer
     progress: Progress
+
+    @property
+    def scored(self) -> MultiTask:
+        """The network that is scored and kept."""
+        return self.network if self.mean is None else self.mean.module
 
 
 def train_member(
@@ -108,8 +118,9 @@ def _train(member: Member, store: Store, folder: Path, where: torch.device, **op
     started_from = initial.start(network, member.recipe, member.appearance)
     network.to(where, memory_format=torch.channels_last)
     rates = {"lr": member.recipe.learning_rate, "weight_decay": member.recipe.weight_decay}
-    optimiser = torch.optim.Adam(network.parameters(), **rates)
-    run = Run(member, store, rows, folder, identity, where, started_from, network, optimiser, Progress(notes=notes))
+    optimiser, mean = torch.optim.Adam(network.parameters(), **rates), running_mean(network, member.recipe.averaging)
+    started = Progress(notes=notes)
+    run = Run(member, store, rows, folder, identity, where, started_from, network, mean, optimiser, started)
     _resume(run)
     fit(run, **options)
     return _finish(run)
@@ -143,7 +154,7 @@ def fit(run: Run, *, bar: bool, checkpoint_every: float, on_epoch: Callable[[dic
                     if time.monotonic() - mark > checkpoint_every:
                         checkpoint()
                     interrupts.check()
-                scores = evaluation.validate(run.network, run.store, member, run.device, interrupts.check)
+                scores = evaluation.validate(run.scored, run.store, member, run.device, interrupts.check)
                 means = [value / progress.faces for value in progress.sums]
                 seconds = progress.seconds + time.monotonic() - mark - sum(row["seconds"] for row in progress.history)
                 row = {"epoch": progress.epoch + 1, "lr": rate, **dict(zip(("loss", *PARTS), means, strict=True))}
@@ -181,6 +192,8 @@ def take_step(run: Run, chosen: np.ndarray, weights: torch.Tensor | None) -> Non
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     run.optimiser.step()
+    if run.mean is not None:
+        run.mean.update_parameters(run.network)
     progress.step += 1
     progress.faces += len(chosen)
     progress.sums = [total + len(chosen) * value for total, value in zip(progress.sums, values, strict=True)]
@@ -191,20 +204,9 @@ def end_epoch(run: Run, row: dict) -> None:
     progress = run.progress
     progress.history.append(row)
     if not progress.best or row["val_macro_f1"] > progress.best["val_macro_f1"]:
-        state = {name: tensor.detach().cpu().clone() for name, tensor in run.network.state_dict().items()}
+        state = {name: tensor.detach().cpu().clone() for name, tensor in run.scored.state_dict().items()}
         progress.best = {"epoch": row["epoch"], "val_macro_f1": row["val_macro_f1"], "state": state}
     progress.epoch, progress.step, progress.faces, progress.sums = progress.epoch + 1, 0, 0, Progress().sums
-
-
-def device_named(name: str) -> torch.device:
-    """The device "auto" (CUDA where there is one, else CPU), "cpu", "cuda" or "cuda:N"; `ValueError` for any other."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    valid = ["auto", "cpu"] + ["cuda"] * torch.cuda.is_available()
-    valid += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    if name not in valid:
-        raise ValueError(f"Expected `DEVICE` to be one of {', '.join(map(repr, valid))}, but got {name!r}")
-    return torch.device(name)
 
 
 def identity_of(member: Member, store: Store) -> dict:
@@ -224,6 +226,7 @@ def save(run: Run) -> None:
     if not all(bool(tensor.isfinite().all()) for tensor in run.network.parameters()):
         _diverged(run, "a weight is not finite")
     tensors = {"network": run.network.state_dict(), "optimiser": run.optimiser.state_dict()}
+    tensors |= {} if run.mean is None else {"mean": run.mean.state_dict()}
     state = {"identity": run.identity, "machine": _machine(run), "progress": asdict(run.progress), **tensors}
     checkpoints.save(run.folder, state)
 
@@ -256,6 +259,8 @@ def _resume(run: Run) -> None:
     if saved is not None:
         run.network.load_state_dict(saved["network"])
         run.optimiser.load_state_dict(saved["optimiser"])
+        if run.mean is not None:
+            run.mean.load_state_dict(saved["mean"])
         run.progress = Progress(**saved["progress"])
         if saved["machine"] != _machine(run):
             change = checkpoints.difference(_machine(run), saved["machine"])

@@ -12,6 +12,7 @@ from lsdkit.baselines import hog_features
 from lsdkit.metrics import macro_f1
 from lsdkit.mix import draw_lambda
 from lsdkit.protocol import PROTOCOL, Protocol, members_of
+from lsdkit.recipes import PAPER
 from lsdkit.seeds import numpy_generator, torch_generator
 
 SMALL = Protocol(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", strong_epochs=1, resamples=60)
@@ -175,6 +176,9 @@ def test_the_members_of_the_rows(ablation):
     assert rows["net-single"].member(2, PROTOCOL) == members_of("single", 2)[0]
     unmixed = rows["net-unmixed"].member(2, PROTOCOL)
     assert unmixed.recipe.label_smoothing == strong.recipe.label_smoothing
+    bare, light = (rows[name].member(2, PROTOCOL).recipe for name in ("net-no-mean", "net-weak-decay"))
+    assert bare == replace(strong.recipe, averaging=0.0)
+    assert light == replace(strong.recipe, weight_decay=PAPER.weight_decay)
     drawn = [draw_lambda(unmixed.recipe.alpha, torch_generator(seed)) for seed in range(200)]
     assert max(min(value, 1 - value) for value in drawn) < 1e-6
     assert 50 < sum(drawn) < 150

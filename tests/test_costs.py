@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsdkit import costs, estimate, results
+from lsdkit.averaging import running_mean
 from lsdkit.multitask import MultiTask
 from lsdkit.objective import batch_loss
 from lsdkit.recipes import MIXES, PAPER, SMOKE, Member
@@ -62,6 +63,9 @@ def test_a_cost_is_that_of_a_real_step(mix, appearance):
     held = [*network.parameters(), *network.buffers(), *(tensor.grad for tensor in network.parameters())]
     held += [state[name] for state in optimiser.state.values() for name in ("exp_avg", "exp_avg_sq")]
     assert cost.fixed == sum(tensor.nbytes for tensor in held)
+    averaged = replace(member, recipe=replace(SMOKE, averaging=0.9))
+    mean = running_mean(network, averaged.recipe.averaging).module
+    assert costs.cost(averaged).fixed == cost.fixed + sum(t.nbytes for t in (*mean.parameters(), *mean.buffers()))
     needed = MultiTask(SMOKE, "")
     assert cost.parameters.inference == sum(tensor.numel() for tensor in needed.parameters())
 

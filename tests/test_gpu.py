@@ -1,6 +1,7 @@
 """Training on a CUDA device: the same draws and losses as on the CPU, and runs that either one reads."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,9 +53,24 @@ def test_losses_and_gradients_are_those_of_the_cpu(tiny_store, mix, monkeypatch)
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
 
 
+def test_dropout_draws_from_the_generator_of_the_step(tiny_store):
+    member = Member(recipe=recipe_named("gradients"))
+    network = MultiTask.build(member, torch_generator(0, "init")).train().to(CUDA)
+    before = torch.get_rng_state(), torch.cuda.get_rng_state()
+
+    def loss(seed):
+        options = {"member": member, "generator": torch_generator(seed, "step"), "device": CUDA}
+        return step_loss(copy.deepcopy(network), *batch(tiny_store), **options)[0].item()
+
+    assert loss(0) == pytest.approx(loss(0), rel=1e-6)
+    assert loss(0) != pytest.approx(loss(1), rel=1e-3)
+    assert torch.get_rng_state().equal(before[0])
+    assert torch.cuda.get_rng_state().equal(before[1])
+
+
 def test_a_run_of_the_gpu_is_read_on_the_cpu(tiny_store, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    member = Member(recipe=SMOKE, mix="mixaugment")
+    member = Member(recipe=replace(SMOKE, averaging=0.9), mix="mixaugment")
     result = training.train_member(member, tiny_store, tmp_path / "run", device="auto", progress=False)
     assert result["device"].startswith("cuda")
     rows = tiny_store.rows("test")

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    {"expressions", "seeds", "files", "paths", "interrupts", "findings", "markup", "pickles"},
+    {"expressions", "seeds", "files", "paths", "interrupts", "findings", "markup", "pickles", "device", "averaging"},
     {
         "recipes",
         "landmarks",

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from lsdkit.seeds import derive, numpy_generator, torch_generator
+from lsdkit.seeds import derive, global_draws, numpy_generator, torch_generator
 
 
 def test_derived_seeds_are_the_same_everywhere():
@@ -24,3 +25,21 @@ def test_generators_leave_the_global_state_alone():
     assert (drawn == numpy_generator(0, "x").random(3)).all()
     assert torch.get_rng_state().equal(before)
     assert (np.random.get_state()[1] == before_numpy).all()  # noqa: NPY002 (the global state is what this test looks at)
+
+
+def test_global_draws_are_the_generators_and_are_put_back():
+    def draw(*purpose):
+        with global_draws(torch_generator(0, *purpose)):
+            return torch.rand(4)
+
+    before = torch.get_rng_state()
+    assert draw("x").equal(draw("x"))
+    assert not draw("x").equal(draw("y"))
+    generator = torch_generator(0, "x")
+    with global_draws(generator):
+        first = torch.rand(4)
+    with global_draws(generator):  # the generator has moved on
+        assert not torch.rand(4).equal(first)
+    with pytest.raises(KeyError), global_draws(generator):
+        raise KeyError
+    assert torch.get_rng_state().equal(before)

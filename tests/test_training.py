@@ -197,6 +197,50 @@ def test_a_signal_leaves_a_checkpoint_and_resume_is_exact(reference, store, tmp_
     assert not list(tmp_path.glob("checkpoint*"))
 
 
+def test_dropout_and_the_mean_of_weights_resume_exactly(store, tmp_path, monkeypatch):
+    """Dropout draws from torch's global generators, whatever state a caller left them in."""
+    member = replace(MEMBER, recipe=replace(TINY, emotion="gradients", averaging=0.9))
+    results_of = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            results_of.append(train(store, tmp_path / str(seed), member))
+    first, second = results_of
+    assert first["weights_sha256"] == second["weights_sha256"]
+    with monkeypatch.context() as patch:
+        breaking(patch, 4, lambda network, outcome: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            train(store, tmp_path / "stopped", member)
+    train(store, tmp_path / "stopped", member)
+    same_run(tmp_path / "stopped", (tmp_path / "1", first))
+    other = train(store, tmp_path / "other", replace(member, seed=1))
+    assert other["weights_sha256"] != first["weights_sha256"]
+
+
+def test_the_mean_of_weights_is_what_is_scored_and_kept(store, tmp_path, monkeypatch):
+    member = replace(MEMBER, recipe=replace(TINY, averaging=0.55), epochs=1)
+    take, means = training.take_step, {}
+
+    def follow(run, *arguments):  # the same mean, kept apart for every tensor
+        take(run, *arguments)
+        steps = run.progress.step  # those that were made, this one among them
+        share = 0.0 if steps == 1 else min(0.55, steps / (steps + 2))  # .5, then .6
+        for name, tensor in run.network.state_dict().items():
+            old = means.get(name, tensor)
+            means[name] = share * old + (1 - share) * tensor if tensor.is_floating_point() else tensor.clone()
+
+    monkeypatch.setattr(training, "take_step", follow)
+    result = train(store, tmp_path, member)
+    kept = checkpoints.load_weights(tmp_path)["state"]
+    assert kept.keys() == means.keys()
+    for name, tensor in kept.items():
+        torch.testing.assert_close(tensor, means[name], rtol=1e-5, atol=1e-6)
+    plain = train(store, tmp_path / "plain", replace(member, recipe=TINY))
+    assert result["weights_sha256"] != plain["weights_sha256"]
+    again = evaluation.predict(evaluation.load_network(tmp_path), store, member, torch.device("cpu"))
+    assert metrics.macro_f1(*results.labelled(again)) == result["metrics"]["val_macro_f1"]
+
+
 def test_checkpoints_inside_an_epoch(store, tmp_path, monkeypatch):
     saved = []
     save = checkpoints.save
