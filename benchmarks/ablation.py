@@ -46,13 +46,13 @@ from ablation_text import line, table
 
 from lsdkit import benchmark, benchtext, costs, files
 from lsdkit.derived import repeated_store
+from lsdkit.device import device_named
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import resolve
 from lsdkit.photographs import prepare_photographs
 from lsdkit.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, deviations
 from lsdkit.store import Store
 from lsdkit.sweep import cores
-from lsdkit.training import device_named
 
 TABLE = 2  # format of ablation.json
 

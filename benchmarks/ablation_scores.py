@@ -10,12 +10,12 @@ import numpy as np
 from ablation_rows import Row
 
 from lsdkit import baselines, benchmark, evaluation, files, metrics, photoscores, results
+from lsdkit.device import device_named
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.photographs import subjects_of
 from lsdkit.protocol import Protocol
 from lsdkit.seeds import numpy_generator
 from lsdkit.store import Store
-from lsdkit.training import device_named
 
 FORMAT = 1  # of the answers
 

@@ -1,6 +1,6 @@
 """How far dlib's 68-point predictor lies from the open set's landmarks, on faces rendered for the purpose.
 
-    python benchmarks/agreement.py [--faces N] [--detector]    prints the table
+    python benchmarks/agreement.py [--faces N] [--detector] [--without pose degradation]    prints the table
     python benchmarks/agreement.py --fit [--faces N]           chooses the vertices anew and prints them
 
 Each face has a person of its own; expressions take turns. Errors are distances in units of the distance between the
@@ -25,7 +25,7 @@ from lsdkit import detect
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.landmarks import FLIP, denormalise, normalise
 from lsdkit.openset import head
-from lsdkit.openset.appearance import STYLES
+from lsdkit.openset.appearance import STYLES, SWITCHES, narrowed
 from lsdkit.openset.render import _person, render_face, stage
 from lsdkit.seeds import numpy_generator
 
@@ -59,11 +59,12 @@ class Sight(NamedTuple):
         return float(np.linalg.norm(self.true[36] - self.true[45]))
 
 
-def look(number: int, style: str, pixels: int, detector: bool) -> Sight:
-    """Render the face of a number and annotate it; the person's seed is the face's."""
+def look(number: int, style: str, pixels: int, detector: bool, without: tuple[str, ...] = ()) -> Sight:
+    """Render the face of a number and annotate it; the person's seed is the face's. `without` as in `render_face`."""
     expression = EXPRESSIONS[number % 6]
-    face = render_face(expression, seed=number, subject_seed=number, style=style, pixels=pixels)
-    scene = stage(expression, "", _person(number), STYLES[style], numpy_generator(number, "render"))
+    face = render_face(expression, seed=number, subject_seed=number, style=style, pixels=pixels, without=without)
+    ranges = narrowed(STYLES[style], without)
+    scene = stage(expression, "", _person(number, without), ranges, numpy_generator(number, "render"))
     image = Image.fromarray(face.image)
     canvas, pad = detect._canvas(image, 400 / pixels, 0.3)
     corners = denormalise(face.landmarks, 400, 400) + pad
@@ -176,8 +177,11 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=150, help="faces of each style (default 150), or to fit to")
     parser.add_argument("--pixels", type=int, default=112, help="side of the pictures (default 112)")
     parser.add_argument("--detector", action="store_true", help="also with the faces that dlib finds itself")
+    parser.add_argument("--without", nargs="+", choices=SWITCHES, default=[], help="what the pictures do without")
     parser.add_argument("--fit", action="store_true", help="choose the vertices anew")
     arguments = parser.parse_args()
+    if arguments.fit and arguments.without:
+        parser.error("--fit is made on whole faces: leave --without away")
     if arguments.fit:
         numbers = range(FIT_SEED, FIT_SEED + arguments.faces)
         sights = [look(n, "training", arguments.pixels, False) for n in tqdm(numbers, leave=False)]
@@ -188,8 +192,12 @@ def main() -> None:
         print(base_numbers(chosen))
         return
     numbers = range(TEST_SEED, TEST_SEED + arguments.faces)
+    options = arguments.pixels, arguments.detector, tuple(arguments.without)
     for style in STYLES:
-        table([look(n, style, arguments.pixels, arguments.detector) for n in tqdm(numbers, leave=False)], style)
+        table(
+            [look(n, style, *options) for n in tqdm(numbers, leave=False)],
+            " without ".join([style, *arguments.without]),
+        )
 
 
 if __name__ == "__main__":
