@@ -22,7 +22,7 @@ class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
     version: int = 5
-    generator: int = 5  # `lsdkit.openset.release.FORMAT`: which renderer
+    generator: int = 6  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
     validation: int = 600  # rendered faces that choose the epoch

@@ -185,7 +185,7 @@ def test_the_protocol_is_one_thing():
     version = PROTOCOL.version, PROTOCOL.generator  # other networks or faces are another version of the protocol
     first = members_of("ensemble", 0)
     assert (version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
-        (5, 5),
+        (5, 6),
         "ab5d4934e8f0",
         "f5cfab0b761a",
         "903181d3c13c",
