@@ -45,6 +45,7 @@ from ablation_scores import (
 from ablation_text import line, table
 
 from lsdkit import benchmark, benchtext, costs, files
+from lsdkit.cores import cores
 from lsdkit.derived import repeated_store
 from lsdkit.device import device_named
 from lsdkit.expressions import EXPRESSIONS
@@ -52,7 +53,6 @@ from lsdkit.paths import resolve
 from lsdkit.photographs import prepare_photographs
 from lsdkit.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, deviations
 from lsdkit.store import Store
-from lsdkit.sweep import cores
 
 TABLE = 2  # format of ablation.json
 

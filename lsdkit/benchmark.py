@@ -24,6 +24,7 @@ import torch
 
 import lsdkit
 from lsdkit import baselines, benchtext, costs, evaluation, files, metrics, photoscores, plots, prepare, results
+from lsdkit.cores import cores
 from lsdkit.derived import WHOLE, inner_store
 from lsdkit.device import device_named
 from lsdkit.ensemble import soft_vote
@@ -33,7 +34,6 @@ from lsdkit.photographs import Photographs, list_photographs, prepare_photograph
 from lsdkit.protocol import MODELS, NETWORKS, PROTOCOL, Protocol, deviations, members_of, networks_of
 from lsdkit.recipes import Member, check_choice
 from lsdkit.store import Store
-from lsdkit.sweep import cores
 from lsdkit.training import PACKAGES, train_member
 
 FORMAT = 1

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
+
+from lsdkit.cores import cores
 
 LEAST, MOST = 16, 1024  # pixels, side of a stored image
 FALLBACK_SIZE = 112  # pixels, where the first image is not square: the release's own size
@@ -75,7 +76,7 @@ def decoded(
     rows = table.itertuples(index=False)
     sources = zip(table["key"], table["path"], strict=True)
     with (
-        _pool(jobs or os.cpu_count() or 1, len(table), processes=transform is not None) as apply,
+        _pool(jobs or cores(), len(table), processes=transform is not None) as apply,
         tqdm(total=len(table), desc="decoding", unit="image", disable=not progress) as bar,
     ):
         while window := list(islice(sources, WINDOW)):

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 import lsdkit
 from lsdkit import checkpoints, costs, estimate, files, initial, prepare, results
+from lsdkit.cores import cores
 from lsdkit.experiment import member_from_parameters
 from lsdkit.headless import Job, check_parameters, execute_all, notebook_path
 from lsdkit.members import Plan, drawn
@@ -136,11 +137,6 @@ def finished(folder: Path, member: Member, store: Store) -> bool:
     claim = folder / "member.json"
     left = (claim, folder / f"{NOTEBOOK}.ipynb", results.result_path(folder))
     return all(path.is_file() for path in left) and files.read_json(claim) == identity_of(member, store)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _places(gpus: Sequence[str], device: str) -> list[str]:

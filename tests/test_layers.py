@@ -7,7 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    {"expressions", "seeds", "files", "paths", "interrupts", "findings", "markup", "pickles", "device", "averaging"},
+    {
+        "expressions",
+        "seeds",
+        "files",
+        "paths",
+        "interrupts",
+        "findings",
+        "markup",
+        "pickles",
+        "device",
+        "averaging",
+        "cores",
+    },
     {
         "recipes",
         "landmarks",

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from lsdkit import __version__
+from lsdkit.cores import cores
 from lsdkit.files import atomic, read_json, write_json, write_text
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
@@ -142,7 +143,7 @@ def _partial_folder(out: Path, settings: dict) -> Path:
 
 def _processes(jobs: int | None) -> int:
     if jobs is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores()
     if jobs < 1:
         raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
     return jobs
