@@ -189,7 +189,6 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     weight_decay=1e-2,
     lr_decay=0.8,
     averaging=0.99,
-    aug_strength=0.5,
     sampling="balanced",
     label_smoothing=0.1,
 )
