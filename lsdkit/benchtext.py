@@ -8,8 +8,8 @@ from lsdkit.expressions import EXPRESSIONS
 from lsdkit.protocol import NETWORKS, Protocol, deviations, networks_of
 
 RELEASE = 277_251  # training faces of the LSD release, which `fraction` is of
-RENDERS, FINDS, OPERATIONS = 20, 4, 9e9  # of one core in a second: faces drawn, photographs searched, operations
-REGRESSIONS = 30.0  # seconds that the baselines of a seed take with the protocol's number of faces
+RENDERS, FINDS, OPERATIONS = 40, 8, 2e10  # of one core in a second: faces drawn, photographs searched, operations
+REGRESSIONS = 10.0  # seconds that the baselines of a seed take with the protocol's number of faces
 
 
 def planned(protocol: Protocol, models: Sequence[str], photographs: int, jobs: int) -> str:
