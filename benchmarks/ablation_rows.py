@@ -63,6 +63,7 @@ ROWS = (
     Row(name="net-unmixed", what="no mixing", network=TWO_BRANCH, mix="mixup", settings=UNMIXED),
     Row(name="net-no-mean", what="no mean of weights", network=TWO_BRANCH, settings="averaging=0"),
     Row(name="net-weak-decay", what="the paper's weight decay", network=TWO_BRANCH, settings="weight_decay=0.0001"),
+    Row(name="net-augmented", what="augmentation at half strength", network=TWO_BRANCH, settings="aug_strength=0.5"),
     Row(name="net-no-degradation", what="without degradation", network=TWO_BRANCH, without=("degradation",)),
     Row(name="net-whole", what="the whole picture, not the inner face", network=TWO_BRANCH, whole=True),
     Row(name="net-colour", what="in colour", network=TWO_BRANCH, grey=False),

@@ -176,9 +176,11 @@ def test_the_members_of_the_rows(ablation):
     assert rows["net-single"].member(2, PROTOCOL) == members_of("single", 2)[0]
     unmixed = rows["net-unmixed"].member(2, PROTOCOL)
     assert unmixed.recipe.label_smoothing == strong.recipe.label_smoothing
-    bare, light = (rows[name].member(2, PROTOCOL).recipe for name in ("net-no-mean", "net-weak-decay"))
+    names = "net-no-mean", "net-weak-decay", "net-augmented"
+    bare, light, torn = (rows[name].member(2, PROTOCOL).recipe for name in names)
     assert bare == replace(strong.recipe, averaging=0.0)
     assert light == replace(strong.recipe, weight_decay=PAPER.weight_decay)
+    assert torn == replace(strong.recipe, aug_strength=0.5)
     drawn = [draw_lambda(unmixed.recipe.alpha, torch_generator(seed)) for seed in range(200)]
     assert max(min(value, 1 - value) for value in drawn) < 1e-6
     assert 50 < sum(drawn) < 150
