@@ -140,7 +140,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthShrugLower=0.7,
         ),
     ),
-    "FEAR": (
+    "FEAR": (  # 10 is not in the tables' fear: with some of it, independent networks name fear more often
         # 1 + 2 + 4 + 5 + 20 + 25
         _variant(
             "stretched",
