@@ -1,4 +1,4 @@
-# make demo   set up, then the paper's method on the open set: five notebooks, a small ensemble, a report
+# make demo   set up, then the paper's method on the open set: notebooks 01 to 05, a small ensemble, a report
 # make test   set up, then every test that needs no GPU
 # make check  set up, then format, lint, notebook hygiene and the fast tests: under a minute
 # make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run

@@ -19,8 +19,8 @@ def running_mean(network: nn.Module, keep: float) -> AveragedModel | None:
     """
 
     def follow(means: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor) -> None:
-        share = min(keep, float((1 + count) / (3 + count)))
         if means[0].is_floating_point():
+            share = min(keep, float((1 + count) / (3 + count)))
             torch._foreach_lerp_(means, values, 1 - share)
         else:
             torch._foreach_copy_(means, values)

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
             "--kind", default="photographs", help="photographs, synthetic or rendered (default %(default)s)"
         )
     _add_join(sources)
-    demo = commands.add_parser("demo", help="all five notebooks on the open set, then one page of results")
+    demo = commands.add_parser("demo", help="notebooks 01 to 05 on the open set, then one page of results")
     demo.add_argument("--out", default="runs/demo", help="folder of the runs (default %(default)s)")
     demo.set_defaults(run=_demo)
     report = commands.add_parser("report", help="one page from a folder of runs")

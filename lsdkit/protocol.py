@@ -34,7 +34,7 @@ class Protocol:
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
     recipe: str = "gradients"
     settings: str = ""  # over the recipe's
-    strong_epochs: int = 5  # few: more serve renders and not photographs (docs/benchmark.md)
+    strong_epochs: int = 5  # few: see docs/benchmark.md
     weak_epochs: int = 10  # a bag holds a fifth of the faces
     strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
     weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "dino"))  # five bags of each

@@ -1,7 +1,6 @@
 """One page from a folder of runs: tables and figures in a single HTML file that opens without a network."""
 
 import html
-import os
 import platform
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lsdkit import __version__, comparison, ensemble, faceplots, files, metrics, page, plots, results
+from lsdkit.cores import cores
 from lsdkit.experiment import kind_sentence, store_of
 from lsdkit.expressions import EXPRESSIONS
 from lsdkit.paths import resolve
@@ -211,7 +211,7 @@ def _how(runs: pd.DataFrame, found: dict[str, dict], command: str) -> str:
         "seeds": ", ".join(map(str, sorted(set(runs["seed"])))),
         "store": f"{Path(first['store']['path']).name}, images {images[:16]}",
         "device of the training": devices,
-        "machine of this page": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine of this page": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "versions": f"lsdkit {__version__}, {versions}",
         "training time": f"{runs['seconds'].sum():.0f} s, summed over {len(runs)} runs",
     }

@@ -157,7 +157,7 @@ def test_the_plan_runs_nothing(stand_ins, tmp_path):
     assert "not the protocol: fraction is 0.002 and not 0.01" in text
     assert not (tmp_path / "out").exists()
     minutes = float(benchtext.planned(PROTOCOL, MODELS, 801, 2).split("\n")[-1].split()[0])
-    assert minutes < 90
+    assert 8 < minutes < 30  # 13 were measured on two cores
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lsdkit import objective
 from lsdkit.multitask import MultiTask
 from lsdkit.objective import batch_loss, step_loss
 from lsdkit.recipes import Member, recipe_named
@@ -146,6 +147,24 @@ def step(recipe=SMOKE, seed=0, landmarks=None, class_weights=None, **options):
 @pytest.mark.parametrize("mix", ["mixup", "mixaugment"])
 @pytest.mark.parametrize("basic_aug", [True, False])
 @pytest.mark.parametrize("recipe", [SMOKE, AUTHORS], ids=["paper", "authors"])
+def test_dropout_draws_from_the_generator_of_the_step(monkeypatch):
+    """All other draws held still, the loss of the recipe with dropout still depends on the generator, and on it alone."""
+    emotion, appearance, labels, landmarks, partner = batch(torch.float32)
+    for name, value in (("views", (emotion, appearance)), ("draw_lambda", 0.7), ("draw_partner", partner)):
+        monkeypatch.setattr(objective, name, lambda *_, value=value, **__: value)
+    member = Member(recipe=recipe_named("gradients"))
+    network = MultiTask.build(member, torch_generator(0, "weights")).train()
+    images, before = torch.zeros(B, SIZE, SIZE, 3, dtype=torch.uint8), torch.get_rng_state()
+
+    def loss(seed):
+        generator = torch_generator(seed, "step")
+        return step_loss(network, images, labels, landmarks, member=member, generator=generator)[0].item()
+
+    assert loss(0) == loss(0)
+    assert loss(0) != pytest.approx(loss(1), rel=1e-4)
+    assert torch.get_rng_state().equal(before)
+
+
 def test_every_parameter_learns(recipe, mix, basic_aug):
     network, _, parts = step(recipe, mix=mix, basic_aug=basic_aug, class_weights=torch.rand(6))
     assert list(parts) == ["expression", "affinity", "partition", "landmarks"]

@@ -18,7 +18,7 @@ class Variant(NamedTuple):
     """One way to show an expression."""
 
     name: str
-    actions: dict[str, float]  # 0 = rest, 1 = full; a name without Left or Right moves both sides
+    actions: dict[str, float]  # 0 = rest, 1 = full, more is possible; a name without Left or Right moves both sides
     gaze: tuple[float, float]  # degrees: spread sideways, and up (down is negative)
     share: float  # how often it is drawn, against the expression's other variants
 
@@ -140,8 +140,8 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthShrugLower=0.7,
         ),
     ),
-    "FEAR": (  # 10 is not in the tables' fear: with some of it, independent networks name fear more often
-        # 1 + 2 + 4 + 5 + 20 + 25
+    "FEAR": (  # 10 and 16, which show the teeth, are not in the tables' fear
+        # 1 + 2 + 4 + 5 + 16 + 20 + 25
         _variant(
             "stretched",
             share=1.5,
@@ -153,7 +153,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthLowerDown=1.0,
             jawOpen=0.25,
         ),
-        # 1 + 2 + 4 + 5 + 10 + 20 + 26: both rows of teeth shown
+        # 1 + 2 + 4 + 5 + 10 + 16 + 20 + 26: both rows of teeth shown
         _variant(
             "open",
             share=1.2,
@@ -167,7 +167,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthFrown=0.25,
             jawOpen=0.42,
         ),
-        # 1 + 2 + 4 + 5 + 10 + 20 + 25: teeth shown, a glance aside
+        # 1 + 2 + 4 + 5 + 10 + 16 + 20 + 25: the same with a glance aside
         _variant(
             "grimace",
             share=0.5,
