@@ -12,6 +12,8 @@ VENV ?= .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+# Two processes of one thread each: with more threads they slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 FAST := not slow and not notebooks and not browser and not gpu and not real_faces
 
 .PHONY: help env demo test check bench format clean
@@ -36,13 +38,13 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
-	$(BIN)/pytest -m 'not gpu' -n 2 --durations 10 -ra
+	$(PYTEST) -m 'not gpu' --durations 10 -ra
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
-	$(BIN)/pytest -m '$(FAST)' -n 2
+	$(PYTEST) -m '$(FAST)'
 
 bench: $(READY)
 	$(BIN)/python benchmarks/mixaugment_step.py
