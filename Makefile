@@ -47,9 +47,9 @@ check: $(READY)
 	$(PYTEST) -m '$(FAST)'
 
 bench: $(READY)
-	$(BIN)/python benchmarks/mixaugment_step.py
-	$(BIN)/python benchmarks/input_pipeline.py
-	$(BIN)/python benchmarks/duplicates.py
+	$(BIN)/python benchmarks/speed/mixaugment_step.py
+	$(BIN)/python benchmarks/speed/input_pipeline.py
+	$(BIN)/python benchmarks/speed/fingerprints.py
 
 format: $(READY)
 	$(BIN)/ruff format .

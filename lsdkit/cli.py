@@ -1,155 +1,65 @@
-"""`lsdkit ...` on the command line: parses and dispatches, nothing else."""
+"""`lsdkit ...` on the command line: parses and dispatches, nothing else.
+
+A command is a function under `@_command`, which names it and its options; its docstring is its line in `lsdkit --help`.
+It takes the options' values by name, imports what it needs, and returns what is printed. What a person types as one
+text ("name=value", "0,1,2") is parsed here.
+"""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lsdkit import __version__
-from lsdkit.benchcommand import add_benchmark
-from lsdkit.paths import resolve
+from lsdkit.common.paths import resolve
 
-SHARED = "size landmarks iscrop_false crop jobs"  # options of every source of images
-DRAWN = "split validation seed kind"  # and of those without splits of their own
+COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}  # name -> function, arguments, settings of its parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for a wrong argument or source, told in one line on stderr."""
     try:
-        arguments = _parser().parse_args(argv)
+        options = vars(_build_parser().parse_args(argv))
     except SystemExit as end:  # argparse's own: 0 after --help, 2 for a wrong flag
         return int(end.code or 0)
+    run = options.pop("run")
     try:
-        print(arguments.run(arguments))
+        print(run(**options))
     except (ValueError, OSError) as error:
         print(f"lsdkit: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lsdkit", description="Facial expressions, learned from synthetic faces.")
     parser.add_argument("--version", action="version", version=f"lsdkit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     prepare = commands.add_parser("prepare", help="make a store of faces, which the notebooks read")
-    sources = prepare.add_subparsers(required=True, metavar="source")
-    _add_open(sources)
-    _add_images(sources, "release", "DIR", "the LSD release, as it was handed out", _prepare_release)
-    folder = _add_images(
-        sources, "folder", "DIR", "a folder per expression, or train/validation/test of such", _prepare_folder
-    )
-    table = _add_images(sources, "csv", "FILE", "a table: path, expression [, split, subject, key]", _prepare_csv)
-    for part in (folder, table):
-        part.add_argument("--split", default="", help="put all faces in this one: train, validation, test or extra")
-        part.add_argument(
-            "--validation", type=float, default=0.2, help="share of each expression (default %(default)s)"
-        )
-        part.add_argument("--seed", type=int, default=0, help="draws the validation share (default %(default)s)")
-        part.add_argument(
-            "--kind", default="photographs", help="photographs, synthetic or rendered (default %(default)s)"
-        )
-    _add_join(sources)
-    demo = commands.add_parser("demo", help="notebooks 01 to 05 on the open set, then one page of results")
-    demo.add_argument("--out", default="runs/demo", help="folder of the runs (default %(default)s)")
-    demo.set_defaults(run=_demo)
-    report = commands.add_parser("report", help="one page from a folder of runs")
-    report.add_argument("runs", metavar="RUNS", help="folder of runs")
-    report.add_argument("--out", default="", help="the page (default RUNS/report.html)")
-    report.set_defaults(run=_report)
-    weights = commands.add_parser("weights", help="the published weights: what they are, and where their files go")
-    weights.set_defaults(run=_weights)
-    audit = commands.add_parser("audit", help="what is wrong with a store of faces, measured and ranked")
-    audit.add_argument("store", metavar="STORE", help="folder of a prepared store, which stays as it is")
-    audit.add_argument("--out", default="", help="folder of the report (default runs/audit-STORE)")
-    audit.set_defaults(run=_audit)
-    landmarks = commands.add_parser("landmarks", help="how good a store's landmarks are, with sheets of the worst")
-    landmarks.add_argument("store", metavar="STORE", help="folder of a prepared store, which stays as it is")
-    landmarks.add_argument(
-        "--against", default="", metavar="ANNOTATOR", help="dlib, face-alignment or table:FILE: how far they differ"
-    )
-    landmarks.add_argument("--faces", type=int, default=0, help="at most so many, evenly spaced (default: all)")
-    landmarks.add_argument("--out", default="", help="folder of the report (default runs/landmarks-STORE)")
-    landmarks.set_defaults(run=_landmarks)
-    _add_pretrain(commands)
-    _add_sweep(commands)
-    _add_tables(commands)
-    _add_predict(commands)
-    add_benchmark(commands)
+    groups = {"": commands, "prepare": prepare.add_subparsers(required=True, metavar="source")}
+    for name, (run, arguments, settings) in COMMANDS.items():
+        group, _, name = name.rpartition(" ")
+        part = groups[group].add_parser(name, **settings)
+        part.set_defaults(run=run)
+        for flag, behaviour in arguments:
+            part.add_argument(flag, **behaviour)
     return parser
 
 
-def _add_join(sources) -> None:
-    part = sources.add_parser("join", help="several stores as one")
-    part.add_argument("stores", metavar="STORE", nargs="+", help="folder of a prepared store")
-    part.add_argument("--out", required=True, help="the joined store")
-    part.add_argument("--kind", default="", help="photographs, synthetic or rendered (default: what all are)")
-    part.set_defaults(run=_prepare_join)
+def _command(name: str, *arguments: tuple[str, dict], **settings: str) -> Callable[[Callable], Callable]:
+    def add(run: Callable) -> Callable:
+        COMMANDS[name] = run, arguments, {"help": run.__doc__, **settings}
+        return run
+
+    return add
 
 
-def _add_pretrain(commands) -> None:
-    part = commands.add_parser("pretrain", help="train the emotion branch alone on other faces, to start from it")
-    part.add_argument("stores", metavar="STORE", nargs="+", help="folder of a prepared store")
-    part.add_argument("--out", default="runs/pretrain", help="folder of the runs (default %(default)s)")
-    part.add_argument("--order", default="sequential", help="sequential or joined (default %(default)s)")
-    part.add_argument("--classes", type=int, default=8, help="6, 7 (neutral) or 8 (contempt) (default %(default)s)")
-    part.add_argument("--recipe", default="paper", help="default %(default)s")
-    part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
-    part.add_argument("--weights", default="", metavar="SOURCE", help="where it starts (default: as the recipe says)")
-    part.add_argument("--mix", default="mixaugment", help="mixup or mixaugment (default %(default)s)")
-    part.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
-    part.add_argument("--kind", default="", help="of the joined store, where the stores differ")
-    part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
-    part.set_defaults(run=_pretrain)
-
-
-def _add_sweep(commands) -> None:
-    part = commands.add_parser("sweep", help="train the members of the paper's Tables 2 and 3, then write the tables")
-    part.add_argument(
-        "--members", default="all", help="table2 (8), table3 (30), extra (4) or all (default %(default)s)"
-    )
-    part.add_argument("--recipe", default="paper", help="such as paper, authors, workshop, tiny (default paper)")
-    part.add_argument("--data", default="", metavar="STORE", help="folder of a prepared store (default: the open set)")
-    part.add_argument("--out", default="", help="folder of the runs (default runs/sweep-RECIPE)")
-    part.add_argument("--seeds", type=whole_numbers, default=(0,), help="such as 0,1,2 (default 0)")
-    part.add_argument("--weak-seeds", type=whole_numbers, default=(), help="of the weak members (default: --seeds)")
-    part.add_argument("--set", default="", dest="settings", help="over the recipe's: 'name=value name=value'")
-    part.add_argument("--emotion-weights", default="", metavar="SOURCE", help="of every emotion branch")
-    part.add_argument("--appearance-weights", default="", help="of some appearances: 'dino=SOURCE vggface2=SOURCE'")
-    part.add_argument("--epochs", type=int, default=0, help="default: the recipe's")
-    part.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default: one for each GPU, or one)")
-    part.add_argument("--gpus", type=names, default=(), help="such as 0,1,2 (default: all that are visible)")
-    part.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
-    part.add_argument("--timeout", type=float, default=0.0, help="end a run after so many seconds (default: never)")
-    part.add_argument("--plan", action="store_true", help="run nothing: say what it would run and cost, and how sure")
-    part.add_argument("--on", default="6 x RTX 3090", help="the machine of --plan (default %(default)s, the paper's)")
-    part.set_defaults(run=_sweep)
-
-
-def _add_tables(commands) -> None:
-    part = commands.add_parser("tables", help="the paper's Tables 2 to 5 beside the scores of a folder of runs")
-    part.add_argument("runs", metavar="RUNS", help="folder of runs")
-    part.add_argument("--out", default="", help="folder of the tables (default RUNS/tables)")
-    part.add_argument("--split", default="validation", help="validation or test (default %(default)s)")
-    part.set_defaults(run=_tables)
-
-
-def _add_predict(commands) -> None:
-    part = commands.add_parser("predict", help="probabilities of a run or an ensemble, or the challenge's submission")
-    part.add_argument("runs", metavar="RUNS", nargs="?", default="", help="a run's folder, or a folder of runs")
-    part.add_argument("--out", default="", metavar="FILE", help="the CSV file to write")
-    part.add_argument("--ensemble", default="", metavar="NAME", help="a line of Table 4, or all (default all)")
-    part.add_argument("--seed", type=int, default=None, help="only the runs of this seed (default: all runs)")
-    part.add_argument("--allow-incomplete", action="store_true", help="an ensemble may lack runs")
-    part.add_argument("--data", default="", metavar="STORE", help="run the networks over this store (default: none)")
-    part.add_argument("--split", default="test", help="train, validation, test or extra (default %(default)s)")
-    part.add_argument("--submission", action="store_true", help="write image,expression instead of probabilities")
-    part.add_argument("--list", default="", metavar="FILE", help="the release's list: which images, in which order")
-    part.add_argument(
-        "--missing", default="", metavar="EXPRESSION", help="the answer for listed images not in the store"
-    )
-    part.add_argument("--check", default="", metavar="FILE", help="only check this submission against --list")
-    part.set_defaults(run=_predict)
+def _option(name: str, default: object, text: str, **behaviour: object) -> tuple[str, dict]:
+    """An argument of a command: its default, which tells its type (False: a switch), and what `--help` says of it."""
+    if default is False:
+        return name, {"action": "store_true", "help": text}
+    return name, {"default": default, "type": type(default), "help": text, **behaviour}
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
@@ -160,170 +70,278 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def _add_open(sources) -> None:
-    part = sources.add_parser("open", help="the open set: rendered faces, made here")
-    part.add_argument(
-        "--out", default="data/open", help="the store (default %(default)s); the images go to OUT-release"
-    )
-    part.add_argument("--fraction", type=float, default=0.01, help="of the release's (default %(default)s)")
-    part.add_argument("--validation", type=int, default=600, help="faces (default %(default)s)")
-    part.add_argument("--test", type=int, default=600, help="faces of unseen subjects (default %(default)s)")
-    part.add_argument("--size", type=int, default=112, help="side in pixels (default %(default)s)")
-    part.add_argument("--seed", type=int, default=0, help="the same seed gives the same faces (default %(default)s)")
-    part.add_argument("--design", default="release", help="release (as unequal as the LSD release) or varied")
-    part.add_argument("--jobs", type=int, default=None, help="workers (default: all cores)")
-    part.add_argument("--device", default="auto", help="what paints the faces: auto, cpu or cuda (default %(default)s)")
-    part.set_defaults(run=_prepare_open)
-
-
-def _add_images(sources, name: str, metavar: str, text: str, run) -> argparse.ArgumentParser:
-    part = sources.add_parser(name, help=text, description=f"Store {text}.")
-    part.add_argument("source", metavar=metavar, type=Path, help=text)
-    part.add_argument("--out", default="", help="the store (default data/NAME; relative to the project's folder)")
-    part.add_argument("--size", type=int, default=None, help="side in pixels (default: the images' own, or 112)")
-    part.add_argument(
-        "--landmarks",
-        default="",
-        metavar="SOURCE",
-        help="dlib or face-alignment (find them now), deca:DIR (DECA's text files) or table:FILE (key, x0, y0, ... in "
-        "[-1, 1], or FILE.npy with FILE.keys.txt beside it)",
-    )
-    part.add_argument("--iscrop-false", action="store_true", help="states that DECA was run with --iscrop False")
-    part.add_argument("--crop", action="store_true", help="find, align and cut out the face of uncropped photographs")
-    part.add_argument("--jobs", type=int, default=None, help="workers (default: all cores)")
-    part.set_defaults(run=run)
-    return part
-
-
-def _options(arguments: argparse.Namespace, names: str) -> dict:
-    return {name: getattr(arguments, name) for name in names.split()}
-
-
-def _out(arguments: argparse.Namespace, name: str) -> Path:
-    return resolve(arguments.out or f"data/{name}")
-
-
-def _prepare_open(arguments: argparse.Namespace) -> str:
-    from lsdkit import prepare
-
-    options = _options(arguments, "fraction validation test seed design jobs device")
-    return prepare.summary(prepare.prepare_open(resolve(arguments.out), pixels=arguments.size, **options))
-
-
-def _prepare_release(arguments: argparse.Namespace) -> str:
-    from lsdkit import prepare
-
-    store = prepare.prepare_release(arguments.source, _out(arguments, "release"), **_options(arguments, SHARED))
-    return prepare.summary(store)
-
-
-def _prepare_folder(arguments: argparse.Namespace) -> str:
-    from lsdkit import prepare
-
-    out = _out(arguments, arguments.source.resolve().name)
-    return prepare.summary(prepare.prepare_folder(arguments.source, out, **_options(arguments, f"{DRAWN} {SHARED}")))
-
-
-def _prepare_csv(arguments: argparse.Namespace) -> str:
-    from lsdkit import prepare
-
-    out = _out(arguments, arguments.source.stem)
-    return prepare.summary(prepare.prepare_csv(arguments.source, out, **_options(arguments, f"{DRAWN} {SHARED}")))
-
-
-def _prepare_join(arguments: argparse.Namespace) -> str:
-    from lsdkit import prepare
-    from lsdkit.join import join_stores
-
-    return prepare.summary(join_stores(arguments.stores, arguments.out, kind=arguments.kind))
-
-
-def _weights(arguments: argparse.Namespace) -> str:
-    from lsdkit.published import listing
-
-    return listing()
-
-
-def _audit(arguments: argparse.Namespace) -> str:
-    from lsdkit.auditfiles import write_audit
-
-    store = resolve(arguments.store)
-    return write_audit(store, resolve(arguments.out or f"runs/audit-{store.name}"))
-
-
-def _landmarks(arguments: argparse.Namespace) -> str:
-    from lsdkit.qualityfiles import write_quality
-
-    store = resolve(arguments.store)
-    out = resolve(arguments.out or f"runs/landmarks-{store.name}")
-    return write_quality(store, out, **_options(arguments, "against faces"))
-
-
-def _pretrain(arguments: argparse.Namespace) -> str:
-    from lsdkit.pretrain import pretrain
-
-    options = _options(arguments, "order classes recipe settings weights mix seed epochs kind device")
-    return str(pretrain(arguments.stores, arguments.out, **options))
-
-
-def _demo(arguments: argparse.Namespace) -> str:
-    from lsdkit.demo import run_demo
-
-    return str(run_demo(resolve(arguments.out)))
-
-
-def _report(arguments: argparse.Namespace) -> str:
-    from lsdkit.report import write_report
-
-    runs = _runs(arguments)
-    return str(write_report(runs, resolve(arguments.out) if arguments.out else runs / "report.html"))
-
-
-def _sweep(arguments: argparse.Namespace) -> str:
-    from lsdkit import sweep
-
-    plan = sweep.Plan(
-        **_options(arguments, "members recipe seeds weak_seeds settings emotion_weights appearance_weights epochs")
-    )
-    out = arguments.out or f"runs/sweep-{arguments.recipe}"
-    if arguments.plan:
-        return sweep.plan_sweep(out, plan, data=arguments.data, on=arguments.on)
-    return sweep.run_sweep(out, plan, **_options(arguments, "data jobs gpus device timeout"))
-
-
-def _tables(arguments: argparse.Namespace) -> str:
-    from lsdkit.tables import write_tables
-
-    runs = _runs(arguments)
-    return write_tables(runs, resolve(arguments.out) if arguments.out else runs / "tables", split=arguments.split)
-
-
-def _predict(arguments: argparse.Namespace) -> str:
-    from lsdkit import predict
-
-    listed = str(_there(arguments.list)) if arguments.list else ""
-    if arguments.check:
-        return predict.check(_there(arguments.check), listed)
-    if not arguments.runs or not arguments.out:
-        raise ValueError("Expected RUNS and --out FILE, or --check FILE --list FILE; see `lsdkit predict --help`")
-    options = _options(arguments, "ensemble seed allow_incomplete data")
-    if arguments.submission:
-        if arguments.split != "test":
-            raise ValueError(f"Expected a submission to answer the test faces, but got --split {arguments.split}")
-        written = {"listed": listed, "missing": arguments.missing}
-        return predict.write_submission(_runs(arguments), arguments.out, **written, **options)
-    if listed or arguments.missing:
-        raise ValueError("Expected --submission with --list and --missing: a table of probabilities knows neither")
-    return predict.write_probabilities(_runs(arguments), arguments.out, split=arguments.split, **options)
-
-
-def _there(path: str) -> Path:
+def _find(path: str) -> Path:
     """A path as it was typed, where there is something, else from the project's folder."""
     return Path(path).resolve() if Path(path).exists() else resolve(path)
 
 
-def _runs(arguments: argparse.Namespace) -> Path:
-    runs = _there(arguments.runs)
+def _find_runs(path: str) -> Path:
+    runs = _find(path)
     if not runs.is_dir():
         raise FileNotFoundError(f"Expected a folder of runs, but {runs} is not one")
     return runs
+
+
+STORE = _option("store", "", "folder of a prepared store, which stays as it is", metavar="STORE")
+STORES = _option("stores", "", "folder of a prepared store", metavar="STORE", nargs="+")
+RUNS = _option("runs", "", "folder of runs", metavar="RUNS")
+WORKERS = _option("--jobs", None, "workers (default: all cores)", type=int)
+DEVICE = _option("--device", "auto", "auto, cpu or cuda (default %(default)s)")
+SETTINGS = _option("--set", "", "over the recipe's: 'name=value name=value'", dest="settings")
+EPOCHS = _option("--epochs", 0, "default: the recipe's")
+IMAGES = (  # of every source of images
+    _option("--out", "", "the store (default data/NAME; relative to the project's folder)"),
+    _option("--size", None, "side in pixels (default: the images' own, or 112)", type=int),
+    _option(
+        "--landmarks",
+        "",
+        "dlib or face-alignment (find them now), deca:DIR (DECA's text files) or table:FILE (key, x0, y0, ... in "
+        "[-1, 1], or FILE.npy with FILE.keys.txt beside it)",
+        metavar="SOURCE",
+    ),
+    _option("--iscrop-false", False, "states that DECA was run with --iscrop False"),
+    _option("--crop", False, "find, align and cut out the face of uncropped photographs"),
+    WORKERS,
+)
+SPLITTING = (  # of those without splits of their own
+    _option("--split", "", "put all faces in this one: train, validation, test or extra"),
+    _option("--validation", 0.2, "share of each expression (default %(default)s)"),
+    _option("--seed", 0, "draws the validation share (default %(default)s)"),
+    _option("--kind", "photographs", "photographs, synthetic or rendered (default %(default)s)"),
+)
+
+
+def _source(name: str, text: str, metavar: str, *options: tuple[str, dict]) -> Callable[[Callable], Callable]:
+    """`lsdkit prepare NAME`, which stores images that there are."""
+    source = _option("source", "", text, metavar=metavar, type=Path)
+    return _command(f"prepare {name}", source, *IMAGES, *options, help=text, description=f"Store {text}.")
+
+
+@_command(
+    "prepare open",
+    _option("--out", "data/open", "the store (default %(default)s); the images go to OUT-release"),
+    _option("--fraction", 0.01, "of the release's (default %(default)s)"),
+    _option("--validation", 600, "faces (default %(default)s)"),
+    _option("--test", 600, "faces of unseen subjects (default %(default)s)"),
+    _option("--size", 112, "side in pixels (default %(default)s)", dest="pixels", metavar="SIZE"),
+    _option("--seed", 0, "the same seed gives the same faces (default %(default)s)"),
+    _option("--design", "release", "release (as unequal as the LSD release) or varied"),
+    WORKERS,
+    _option("--device", "auto", "what paints the faces: auto, cpu or cuda (default %(default)s)"),
+)
+def _prepare_open(out, **options):
+    """the open set: rendered faces, made here"""
+    from lsdkit.data.preparing import summarise
+    from lsdkit.openset.preparing import prepare_open
+
+    return summarise(prepare_open(resolve(out), **options))
+
+
+@_source("release", "the LSD release, as it was handed out", "DIR")
+def _prepare_release(source, out, **options):
+    from lsdkit.data.preparing import prepare_release, summarise
+
+    return summarise(prepare_release(source, resolve(out or "data/release"), **options))
+
+
+@_source("folder", "a folder per expression, or train/validation/test of such", "DIR", *SPLITTING)
+def _prepare_folder(source, out, **options):
+    from lsdkit.data.preparing import prepare_folder, summarise
+
+    return summarise(prepare_folder(source, resolve(out or f"data/{source.resolve().name}"), **options))
+
+
+@_source("csv", "a table: path, expression [, split, subject, key]", "FILE", *SPLITTING)
+def _prepare_csv(source, out, **options):
+    from lsdkit.data.preparing import prepare_csv, summarise
+
+    return summarise(prepare_csv(source, resolve(out or f"data/{source.stem}"), **options))
+
+
+@_command(
+    "prepare join",
+    STORES,
+    _option("--out", "", "the joined store", required=True),
+    _option("--kind", "", "photographs, synthetic or rendered (default: what all are)"),
+)
+def _join(stores, out, kind):
+    """several stores as one"""
+    from lsdkit.data.combining import join_stores
+    from lsdkit.data.preparing import summarise
+
+    return summarise(join_stores(stores, out, kind=kind))
+
+
+@_command("demo", _option("--out", "runs/demo", "folder of the runs (default %(default)s)"))
+def _run_demo(out):
+    """notebooks 01 to 05 on the open set, then one page of results"""
+    from lsdkit.reproduce.demo import run_demo
+
+    return run_demo(resolve(out))
+
+
+@_command("report", RUNS, _option("--out", "", "the page (default RUNS/report.html)"))
+def _write_report(runs, out):
+    """one page from a folder of runs"""
+    from lsdkit.reproduce.report import write_report
+
+    runs = _find_runs(runs)
+    return write_report(runs, resolve(out or runs / "report.html"))
+
+
+@_command("weights")
+def _list_weights():
+    """the published weights: what they are, and where their files go"""
+    from lsdkit.weights.published import listing
+
+    return listing()
+
+
+@_command("audit", STORE, _option("--out", "", "folder of the report (default runs/audit-STORE)"))
+def _audit(store, out):
+    """what is wrong with a store of faces, measured and ranked"""
+    from lsdkit.data.audit.report import write_audit
+
+    store = resolve(store)
+    return write_audit(store, resolve(out or f"runs/audit-{store.name}"))
+
+
+@_command(
+    "landmarks",
+    STORE,
+    _option("--against", "", "dlib, face-alignment or table:FILE: how far they differ", metavar="ANNOTATOR"),
+    _option("--faces", 0, "at most so many, evenly spaced (default: all)"),
+    _option("--out", "", "folder of the report (default runs/landmarks-STORE)"),
+)
+def _measure_landmarks(store, out, **options):
+    """how good a store's landmarks are, with sheets of the worst"""
+    from lsdkit.data.audit.quality_report import write_quality
+
+    store = resolve(store)
+    return write_quality(store, resolve(out or f"runs/landmarks-{store.name}"), **options)
+
+
+@_command(
+    "pretrain",
+    STORES,
+    _option("--out", "runs/pretrain", "folder of the runs (default %(default)s)"),
+    _option("--order", "sequential", "sequential or joined (default %(default)s)"),
+    _option("--classes", 8, "6, 7 (neutral) or 8 (contempt) (default %(default)s)"),
+    _option("--recipe", "paper", "default %(default)s"),
+    SETTINGS,
+    _option("--weights", "", "where it starts (default: as the recipe says)", metavar="SOURCE"),
+    _option("--mix", "mixaugment", "mixup or mixaugment (default %(default)s)"),
+    _option("--seed", 0, "default %(default)s"),
+    EPOCHS,
+    _option("--kind", "", "of the joined store, where the stores differ"),
+    DEVICE,
+)
+def _pretrain(stores, out, recipe, settings, **options):
+    """train the emotion branch alone on other faces, to start from it"""
+    from lsdkit.notebook import parse_settings
+    from lsdkit.recipes import find_recipe
+    from lsdkit.training.pretraining import pretrain
+
+    return pretrain(stores, out, recipe=replace(find_recipe(recipe), **parse_settings(settings)), **options)
+
+
+@_command(
+    "sweep",
+    _option("--members", "all", "table2 (8), table3 (30), extra (4) or all (default %(default)s)"),
+    _option("--recipe", "paper", "such as paper, authors, workshop, tiny (default paper)"),
+    _option("--data", "", "folder of a prepared store (default: the open set)", metavar="STORE"),
+    _option("--out", "", "folder of the runs (default runs/sweep-RECIPE)"),
+    _option("--seeds", (0,), "such as 0,1,2 (default 0)", type=whole_numbers),
+    _option("--weak-seeds", (), "of the weak members (default: --seeds)", type=whole_numbers),
+    SETTINGS,
+    _option("--emotion-weights", "", "of every emotion branch", metavar="SOURCE"),
+    _option("--appearance-weights", "", "of some appearances: 'dino=SOURCE vggface2=SOURCE'"),
+    EPOCHS,
+    _option("--jobs", 0, "notebooks at a time (default: one for each GPU, or one)"),
+    _option("--gpus", (), "such as 0,1,2 (default: all that are visible)", type=names),
+    DEVICE,
+    _option("--timeout", 0.0, "end a run after so many seconds (default: never)"),
+    _option("--plan", False, "run nothing: say what it would run and cost, and how sure"),
+    _option("--on", "6 x RTX 3090", "the machine of --plan (default %(default)s, the paper's)"),
+)
+def _sweep(out, data, jobs, gpus, device, timeout, plan, on, **members):
+    """train the members of the paper's Tables 2 and 3, then write the tables"""
+    from lsdkit.reproduce.sweep import Plan, plan_sweep, run_sweep
+
+    out, members = out or f"runs/sweep-{members['recipe']}", Plan(**members)
+    if plan:
+        return plan_sweep(out, members, data=data, on=on)
+    return run_sweep(out, members, data=data, jobs=jobs, gpus=gpus, device=device, timeout=timeout)
+
+
+@_command(
+    "tables",
+    RUNS,
+    _option("--out", "", "folder of the tables (default RUNS/tables)"),
+    _option("--split", "validation", "validation or test (default %(default)s)"),
+)
+def _write_tables(runs, out, split):
+    """the paper's Tables 2 to 5 beside the scores of a folder of runs"""
+    from lsdkit.reproduce.tables import write_tables
+
+    runs = _find_runs(runs)
+    return write_tables(runs, resolve(out or runs / "tables"), split=split)
+
+
+@_command(
+    "predict",
+    _option("runs", "", "a run's folder, a folder of runs, or an official DAN: dan_...", metavar="RUNS", nargs="?"),
+    _option("--out", "", "the CSV file to write", metavar="FILE"),
+    _option("--ensemble", "", "a line of Table 4, or all (default all)", metavar="NAME"),
+    _option("--seed", None, "only the runs of this seed (default: all runs)", type=int),
+    _option("--allow-incomplete", False, "an ensemble may lack runs"),
+    _option("--data", "", "run the networks over this store (default: none)", metavar="STORE"),
+    _option("--split", "test", "train, validation, test or extra (default %(default)s)"),
+    _option("--submission", False, "write image,expression instead of probabilities"),
+    _option("--list", "", "the release's list: which images, in which order", metavar="FILE", dest="listed"),
+    _option("--missing", "", "the answer for listed images not in the store", metavar="EXPRESSION"),
+    _option("--check", "", "only check this submission against --list", metavar="FILE"),
+)
+def _predict(runs, out, split, submission, listed, missing, check, **options):
+    """probabilities of a run or an ensemble, or the challenge's submission"""
+    from lsdkit.prediction import write_probabilities
+    from lsdkit.reproduce.submission import check_submission, write_submission
+
+    listed = str(_find(listed)) if listed else ""
+    if check:
+        return check_submission(_find(check), listed)
+    if not runs or not out:
+        raise ValueError("Expected RUNS and --out FILE, or --check FILE --list FILE; see `lsdkit predict --help`")
+    if submission and split != "test":
+        raise ValueError(f"Expected a submission to answer the test faces, but got --split {split}")
+    if submission:
+        return write_submission(_find_runs(runs), out, listed=listed, missing=missing, **options)
+    if listed or missing:
+        raise ValueError("Expected --submission with --list and --missing: a table of probabilities knows neither")
+    source = runs if runs.startswith("dan_") else _find_runs(runs)
+    return write_probabilities(source, out, split=split, **options)
+
+
+@_command(
+    "benchmark",
+    _option(
+        "--photographs", "", "a folder per expression, or a CSV file: path, expression", required=True, metavar="DIR"
+    ),
+    _option("--out", "", "folder of the results, the trained networks and the crops", required=True),
+    _option("--seeds", (), "such as 0,1,2 (default: the protocol's)", type=whole_numbers),
+    _option(
+        "--models",
+        (),
+        "of majority, landmarks, hog, hog+landmarks, single, two-branch, ensemble (default: all)",
+        type=names,
+    ),
+    _option("--fraction", 0.0, "of the release's training faces (default: the protocol's)"),
+    _option("--jobs", 0, "trainings at a time (default: one a core, or one on a GPU)"),
+    DEVICE,
+    _option("--plan", False, "run nothing: say what it would run, and how long"),
+)
+def _benchmark(photographs, out, **options):
+    """train on rendered faces alone, score on your photographs (docs/benchmark.md)"""
+    from lsdkit.photographs.benchmark import run_benchmark
+
+    return run_benchmark(photographs, resolve(out), **options)

@@ -7,13 +7,28 @@ open); a member adds what Tables 2 and 3 vary: mixing, appearance backbone, basi
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Literal, Self, get_args, get_origin
 
 MIXES = ("mixup", "mixaugment")
 BAGS = 5  # weak learners, each on a bag of 20% of the training set (paper section 2.2)
 RANDOM = "random"  # the source of weights that are drawn and not read
 NO_APPEARANCE = "none"  # as `appearance`: a single-task network, which learns expressions alone
+
+
+_AT_LEAST_1 = "of at least 1", lambda value: value >= 1
+_AT_LEAST_0 = "of at least 0", lambda value: value >= 0
+_ABOVE_0 = "above 0", lambda value: value > 0
+_SHARE = "in (0, 1]", lambda value: 0 < value <= 1
+_PART = "in [0, 1)", lambda value: 0 <= value < 1
+_RANGES = {  # in words, and as a test
+    **dict.fromkeys(("features", "head_features", "heads", "epochs"), _AT_LEAST_1),
+    **dict.fromkeys(("steps_per_epoch", "weight_decay"), _AT_LEAST_0),
+    **dict.fromkeys(("learning_rate", "alpha"), _ABOVE_0),
+    **dict.fromkeys(("bag_fraction", "lr_decay"), _SHARE),
+    **dict.fromkeys(("label_smoothing", "averaging"), _PART),
+    "aug_strength": ("in 0..1", lambda value: 0 <= value <= 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +49,7 @@ class Recipe:
         ("dino", "dino_resnet50"),
         ("mobilevitv2", "timm:mobilevitv2_200.cvnets_in22k_ft_in1k"),
     )
-    classes: int = 6  # expressions learned: 6, 7 with neutral, 8 with neutral and contempt (pre-training)
+    classes: Literal[6, 7, 8] = 6  # expressions learned: 6, 7 with neutral, 8 with neutral and contempt (pre-training)
     features: int = 512  # channels D after the adapters
     head_features: int = 256  # inner channels of a cross-attention head
     heads: int = 4
@@ -66,53 +81,27 @@ class Recipe:
     dino_key: Literal["teacher", "student"] = "teacher"
     vote: Literal["probabilities", "logits"] = "probabilities"
     precision: Literal["float32", "bf16"] = "float32"
+    data: Literal["release", "open", "open_small"] = field(default="release", compare=False)  # where none is named; no
+    # part of what a training is, so that it is left out of `Member.spec`
 
     def __post_init__(self):
         if not 16 <= self.image_size <= 1024:
             raise ValueError(f"Expected `image_size` in 16..1024 pixels, but got {self.image_size}")
-        for name in ("features", "head_features", "heads", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected `{name}` of at least 1, but got {getattr(self, name)}")
         if self.batch_size < 2:
             raise ValueError(
                 f"Expected `batch_size` of at least 2 (batch norm needs two faces), but got {self.batch_size}"
             )
-        for name in ("learning_rate", "alpha"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"Expected `{name}` above 0, but got {getattr(self, name)}")
-        for name in ("bag_fraction", "lr_decay"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"Expected `{name}` in (0, 1], but got {getattr(self, name)}")
-        for name in ("label_smoothing", "averaging"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"Expected `{name}` in [0, 1), but got {getattr(self, name)}")
-        if self.steps_per_epoch < 0:
-            raise ValueError(f"Expected `steps_per_epoch` of at least 0, but got {self.steps_per_epoch}")
-        if not 0 <= self.aug_strength <= 1:
-            raise ValueError(f"Expected `aug_strength` in 0..1, but got {self.aug_strength}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"Expected `weight_decay` of at least 0, but got {self.weight_decay}")
+        for name, (words, holds) in _RANGES.items():
+            if not holds(getattr(self, name)):
+                raise ValueError(f"Expected `{name}` {words}, but got {getattr(self, name)}")
+        for each in fields(self):
+            if get_origin(each.type) is Literal:
+                check_choice(each.name, getattr(self, each.name), get_args(each.type))
         if self.bag_disjoint and (self.bag_replacement or self.bag_fraction * BAGS > 1 + 1e-9):
             raise ValueError(
                 f"Disjoint bags need `bag_replacement` off and {BAGS} x `bag_fraction` of at most 1, "
                 f"but got {self.bag_replacement} and {self.bag_fraction}"
             )
-        choices = {
-            "classes": (6, 7, 8),
-            "class_weights": ("none", "one_minus_share", "balanced"),
-            "sampling": ("shuffled", "balanced"),
-            "basic_aug_off": ("nothing_left", "jitter_removed"),
-            "draws": ("per_image", "per_batch"),
-            "normalisation": ("backbone", "imagenet"),
-            "partition": ("mean_log", "log_mean"),
-            "partition_passes": ("one", "all"),
-            "affinity": ("soft", "partner"),
-            "dino_key": ("teacher", "student"),
-            "vote": ("probabilities", "logits"),
-            "precision": ("float32", "bf16"),
-        }
-        for name, valid in choices.items():
-            check_choice(name, getattr(self, name), valid)
         for role, _ in self.weights:
             check_choice("role of `weights`", role, ("emotion", *dict(self.appearances)))
 
@@ -173,10 +162,13 @@ WORKSHOP = replace(
     epochs=12,
     learning_rate=5e-3,
     aug_strength=0.2,
+    data="open",
 )
 DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
 TINY = replace(DEMO, name="tiny", epochs=3, learning_rate=2e-3)
-SMOKE = replace(DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2)
+SMOKE = replace(
+    DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2, data="open_small"
+)
 GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     WORKSHOP,
     name="gradients",
@@ -195,39 +187,23 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
 RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE, GRADIENTS)}
 
 
-def recipe_named(name: str) -> Recipe:
-    """The recipe of this name; raises `ValueError` with the names there are.
+def find_recipe(recipe: Recipe | str) -> Recipe:
+    """The recipe of this name, or the recipe itself; raises `ValueError` with the names there are.
 
-    >>> recipe_named("paper").epochs
+    >>> find_recipe("paper").epochs
     12
     """
-    check_choice("RECIPE", name, tuple(RECIPES))
-    return RECIPES[name]
+    if isinstance(recipe, Recipe):
+        return recipe
+    check_choice("RECIPE", recipe, tuple(RECIPES))
+    return RECIPES[recipe]
 
 
-_SETTABLE = {field.name: type(getattr(PAPER, field.name)) for field in fields(Recipe)}
-_SETTABLE = {name: kind for name, kind in _SETTABLE.items() if kind is not tuple and name != "name"}
-
-
-def with_settings(recipe: Recipe, text: str) -> Recipe:
-    """The recipe with settings replaced, from "name=value name=value". Raises `ValueError` naming what there is.
-
-    >>> with_settings(PAPER, "label_smoothing=0.1 sampling=balanced").sampling
-    'balanced'
-    """
-    changes = {}
-    for part in text.split():
-        name, _, value = part.partition("=")
-        if name not in _SETTABLE or not value:
-            raise ValueError(
-                f"Expected settings as 'name=value name=value' with names of {', '.join(_SETTABLE)}, but got {part!r}"
-            )
-        kind = _SETTABLE[name]
-        try:
-            changes[name] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
-        except (KeyError, ValueError):
-            raise ValueError(f"Expected `{name}` to be of type {kind.__name__}, but got {value!r}") from None
-    return replace(recipe, **changes)
+SETTABLE = {  # what a member may change of its recipe, by name, and the type of each
+    each.name: type(getattr(PAPER, each.name))
+    for each in fields(Recipe)
+    if each.compare and each.name != "name" and not isinstance(getattr(PAPER, each.name), tuple)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,17 +234,50 @@ class Member:
         if self.epochs == 0:
             object.__setattr__(self, "epochs", self.recipe.epochs)
 
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe | str = "paper",
+        *,
+        mix: str = "mixaugment",
+        appearance: str = "vggface2",
+        basic_aug: bool = True,
+        bag: int = 0,
+        seed: int = 0,
+        epochs: int = 0,
+        emotion_weights: str = "",
+        appearance_weights: str = "",
+    ) -> Self:
+        """A member of a recipe, or of the one of this name; a source of weights "" is the recipe's (docs/weights.md).
+
+        `appearance` may be any backbone's own name. Raises `ValueError` with the valid values for a wrong one; the name
+        of a backbone is checked where the network is built.
+
+        >>> Member.of("smoke", mix="mixup", bag=2).name
+        'smoke-mixup-vggface2-basic-bag2-seed0'
+        """
+        recipe = find_recipe(recipe)
+        if appearance not in (*dict(recipe.appearances), NO_APPEARANCE):
+            recipe = replace(recipe, appearances=(*recipe.appearances, (appearance, appearance)))
+        if appearance_weights and appearance == NO_APPEARANCE:
+            raise ValueError(f"Expected no APPEARANCE_WEIGHTS with APPEARANCE 'none', but got {appearance_weights!r}")
+        for role, source in (("emotion", emotion_weights), (appearance, appearance_weights)):
+            recipe = recipe.with_source(role, source) if source else recipe
+        return cls(
+            recipe=recipe, mix=mix, appearance=appearance, basic_aug=basic_aug, bag=bag, seed=seed, epochs=epochs
+        )
+
     @property
     def name(self) -> str:
         """A readable, unique-enough folder name.
 
-        >>> Member(recipe=recipe_named("paper"), mix="mixup", bag=2).name
+        >>> Member(recipe=find_recipe("paper"), mix="mixup", bag=2).name
         'paper-mixup-vggface2-basic-bag2-seed0'
         """
         basic = "basic" if self.basic_aug else "nobasic"
         extra = [f"epochs{self.epochs}"] if self.epochs != self.recipe.epochs else []
         named = RECIPES.get(self.recipe.name, self.recipe)
-        for name in _SETTABLE:
+        for name in SETTABLE:
             if getattr(self.recipe, name) != getattr(named, name):
                 extra.append(f"{name}_{getattr(self.recipe, name)}")
         for role in ("emotion", self.appearance):
@@ -280,7 +289,11 @@ class Member:
 
     def spec(self) -> dict:
         """Every setting as plain JSON values: what decides, with the store, which weights come out."""
-        return json.loads(json.dumps(asdict(self)))
+        spec = asdict(self)
+        for each in fields(Recipe):
+            if not each.compare:
+                del spec["recipe"][each.name]
+        return json.loads(json.dumps(spec))
 
     def spec_hash(self) -> str:
         """Twelve hexadecimal digits over `spec()`: a finished run is this member's where they agree."""

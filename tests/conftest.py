@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lsdkit.expressions import EXPRESSIONS
-from lsdkit.store import Store, write_store
+from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.data.store import Store
+from lsdkit.data.writer import write_store
 
 PER_CLASS = {"train": 8, "validation": 4, "test": 2}
 SIDE = 40
@@ -38,19 +39,19 @@ def tiny_store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="session")
 def load_benchmark() -> Iterator[Callable[[str], ModuleType]]:
-    """A function that loads a script of benchmarks/ by its name."""
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.append(folder)  # scripts find those beside them
+    """A function that loads a script of benchmarks/ by its folder and name, such as "openset/judges"."""
+    benchmarks, before = Path(__file__).parents[1] / "benchmarks", list(sys.path)
 
     def load(name: str) -> ModuleType:
-        path = Path(folder) / f"{name}.py"
-        specification = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+        path = benchmarks / f"{name}.py"
+        sys.path.append(str(path.parent))  # scripts find those beside them
+        specification = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
         module = sys.modules[specification.name] = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)
         return module
 
     yield load
-    sys.path.remove(folder)
+    sys.path[:] = before
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(folder):
+        if str(getattr(module, "__file__", None)).startswith(str(benchmarks)):
             del sys.modules[name]

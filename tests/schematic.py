@@ -1,6 +1,8 @@
-"""A schematic face that tests of landmarks share."""
+"""A schematic face and its mirror image, which tests of landmarks share."""
 
 import numpy as np
+
+from lsdkit.common.landmarks import FLIP
 
 
 def face(shift: float = 0.0) -> np.ndarray:
@@ -14,3 +16,8 @@ def face(shift: float = 0.0) -> np.ndarray:
     inner = [(0.2 * np.cos(a), 0.05 * np.sin(a)) for a in np.deg2rad(180 + 45 * np.arange(8))]
     mouth = np.add([*outer, *inner], [0, 0.4])
     return np.concatenate([jaw, brows, nose, np.add(eye, [-0.37, -0.25]), np.add(eye, [0.37, -0.25]), mouth]) + shift
+
+
+def flip(points: np.ndarray) -> np.ndarray:
+    """Landmarks (..., 68, 2) in [-1, 1] of the mirror image."""
+    return np.asarray(points)[..., FLIP, :] * [-1, 1]

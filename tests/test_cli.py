@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
-import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import lsdkit
 from lsdkit import __version__
 from lsdkit.cli import main
-from lsdkit.store import Store
+from lsdkit.data.store import Store
+from lsdkit.recipes import PAPER
+
+HEAVY = {"torch", "pandas", "numba", "matplotlib", "numpy"}
 
 
 @pytest.fixture
@@ -95,52 +97,52 @@ def test_usage_errors_and_help(capsys):
     assert "--iscrop-false" in capsys.readouterr().out
 
 
-def test_open_demo_and_report_reach_their_modules(project, monkeypatch, capsys):
-    calls = []
+@pytest.fixture
+def calls(project, monkeypatch):
+    """What the commands call, in order: (function, positional arguments, others); each returns its own name."""
+    made = []
 
-    def stub(name):
-        def run(*positional, **named):
-            calls.append((name, positional, named))
-            return name
+    def stub(place):
+        name = place.rpartition(".")[2]
+        monkeypatch.setattr(f"lsdkit.{place}", lambda *given, **named: made.append((name, given, named)) or name)
 
-        return run
+    for place in (
+        "data.audit.quality_report.write_quality",
+        "data.audit.report.write_audit",
+        "data.combining.join_stores",
+        "openset.preparing.prepare_open",
+        "photographs.benchmark.run_benchmark",
+        "prediction.write_probabilities",
+        "reproduce.demo.run_demo",
+        "reproduce.report.write_report",
+        "reproduce.submission.check_submission",
+        "reproduce.submission.write_submission",
+        "reproduce.sweep.plan_sweep",
+        "reproduce.sweep.run_sweep",
+        "reproduce.tables.write_tables",
+        "training.pretraining.pretrain",
+        "weights.published.listing",
+    ):
+        stub(place)
+    monkeypatch.setattr("lsdkit.reproduce.sweep.Plan", dict)
+    monkeypatch.setattr("lsdkit.data.preparing.summarise", str)
+    (project / "runs").mkdir()
+    return made
 
-    monkeypatch.setattr("lsdkit.prepare.prepare_open", stub("open"))
-    monkeypatch.setattr("lsdkit.prepare.summary", str)
-    monkeypatch.setitem(sys.modules, "lsdkit.demo", types.SimpleNamespace(run_demo=stub("demo")))
-    monkeypatch.setitem(sys.modules, "lsdkit.report", types.SimpleNamespace(write_report=stub("report")))
+
+def test_open_demo_and_report_reach_their_functions(project, calls, capsys):
     assert main(["prepare", "open", "--fraction", "0.002", "--size", "64", "--seed", "5"]) == 0
     assert main(["demo"]) == 0
-    (project / "runs").mkdir()
     assert main(["report", "runs"]) == 0
     options = {"fraction": 0.002, "validation": 600, "test": 600, "pixels": 64, "seed": 5}
     options |= {"design": "release", "jobs": None, "device": "auto"}
-    assert calls[0] == ("open", (project / "data" / "open",), options)
+    assert calls[0] == ("prepare_open", (project / "data" / "open",), options)
     assert calls[1][1] == (project / "runs" / "demo",)
     assert [path.name for path in calls[2][1]] == ["runs", "report.html"]
-    assert capsys.readouterr().out.split() == ["open", "demo", "report"]
+    assert capsys.readouterr().out.split() == ["prepare_open", "run_demo", "write_report"]
 
 
-def test_the_experiments_commands_reach_their_modules(project, monkeypatch, capsys):
-    calls = []
-
-    def stub(name):
-        return lambda *positional, **named: calls.append((name, positional, named)) or name
-
-    def module(name, **functions):
-        monkeypatch.setitem(sys.modules, f"lsdkit.{name}", types.SimpleNamespace(**functions))
-        monkeypatch.setattr(lsdkit, name, sys.modules[f"lsdkit.{name}"], raising=False)
-
-    module("sweep", run_sweep=stub("sweep"), plan_sweep=stub("plan"), Plan=dict)
-    module("tables", write_tables=stub("tables"))
-    module("published", listing=stub("weights"))
-    module("pretrain", pretrain=stub("pretrain"))
-    module("join", join_stores=stub("join"))
-    module("auditfiles", write_audit=stub("audit"))
-    module("qualityfiles", write_quality=stub("landmarks"))
-    module("predict", **{name: stub(name) for name in ("check", "write_submission", "write_probabilities")})
-    monkeypatch.setattr("lsdkit.prepare.summary", str)
-    (project / "runs").mkdir()
+def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
     for command in (
         "sweep --members table3 --recipe tiny --data d --weak-seeds 0,1,2 --jobs 2 --gpus 0,1 --set alpha=0.2",
         "sweep --plan",
@@ -153,22 +155,24 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
         "predict runs --out s.csv --submission --list list --missing fear --ensemble all",
         "predict runs --out p.csv --split validation --seed 1",
         "landmarks data/open --against dlib --faces 50",
+        "benchmark --photographs faces --out bench --seeds 0,1 --models hog,two-branch --plan",
+        "predict dan_rafdb@file.pth --out d.csv --data data/open",
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
     sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0}
     running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
-    assert calls[0] == ("sweep", ("runs/sweep-tiny", sweep), running)
-    assert calls[1][0] == "plan"
+    assert calls[0] == ("run_sweep", ("runs/sweep-tiny", sweep), running)
+    assert calls[1][0] == "plan_sweep"
     assert calls[1][2] == {"data": "", "on": "6 x RTX 3090"}
     assert calls[2][1:] == ((project / "runs", project / "runs" / "tables"), {"split": "test"})
     assert calls[4][1] == (["one", "two"], "runs/pretrain")
-    assert calls[4][2].items() >= {"order": "joined", "classes": 7, "settings": "alpha=0.2"}.items()
-    assert calls[5] == ("join", (["one", "two"], "both"), {"kind": ""})
+    assert calls[4][2].items() >= {"order": "joined", "classes": 7, "recipe": replace(PAPER, alpha=0.2)}.items()
+    assert calls[5] == ("join_stores", (["one", "two"], "both"), {"kind": ""})
     assert calls[6][1] == (project / "data" / "open", project / "runs" / "audit-open")
     chosen = {"ensemble": "all", "seed": None, "allow_incomplete": False, "data": ""}
     assert calls[7:9] == [
-        ("check", (project / "file", str(project / "list")), {}),
+        ("check_submission", (project / "file", str(project / "list")), {}),
         (
             "write_submission",
             (project / "runs", "s.csv"),
@@ -180,13 +184,25 @@ def test_the_experiments_commands_reach_their_modules(project, monkeypatch, caps
         (project / "data" / "open", project / "runs" / "landmarks-open"),
         {"against": "dlib", "faces": 50},
     )
+    options = {"seeds": (0, 1), "models": ("hog", "two-branch"), "fraction": 0.0, "jobs": 0, "device": "auto"}
+    assert calls[11][1:] == (("faces", project / "bench"), options | {"plan": True})
+    assert calls[12][1] == ("dan_rafdb@file.pth", "d.csv")
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
 
 
-def test_help_needs_no_torch():
-    script = "import sys; from lsdkit.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("command", ["--help", "benchmark --help"])
+def test_help_needs_nothing_heavy(command):
+    script = (
+        f"import sys; from lsdkit.cli import main; main({command.split()}); sys.exit(bool({HEAVY} & {{*sys.modules}}))"
+    )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["--seeds 0,one", "--fraction half", "--colour"])
+def test_wrong_values_are_usage_errors(flag, capsys):
+    assert main(["benchmark", "--photographs", "faces", "--out", "bench", *flag.split()]) == 2
+    assert flag.split()[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

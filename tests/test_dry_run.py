@@ -12,10 +12,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from lsdkit import headless, prepare, results
-from lsdkit.expressions import EXPRESSIONS, RELEASE_FOLDERS
-from lsdkit.faces import TEST, TRAIN, VALIDATION
-from lsdkit.predict import check, write_submission
+from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.data import preparing
+from lsdkit.data.release import CLASS_FOLDERS, TEST, TRAIN, VALIDATION
+from lsdkit.reproduce import headless
+from lsdkit.reproduce.submission import check_submission, write_submission
+from lsdkit.training.predictions import probabilities_of
+from lsdkit.training.runs import read_run
 from tests.weightfiles import write_vggface2
 
 pytestmark = pytest.mark.slow
@@ -35,7 +38,7 @@ def release(tmp_path_factory):
     """The LSD release's layout with what occurs in it: ANGRER, .DS_Store, an upper-case extension, a broken file."""
     root, generator = tmp_path_factory.mktemp("dry") / "LSD", np.random.default_rng(0)
     for split, count in ((TRAIN, TRAINED), (VALIDATION, VALIDATED)):
-        for index, folder in enumerate(RELEASE_FOLDERS):
+        for index, folder in enumerate(CLASS_FOLDERS):
             (root / split / folder).mkdir(parents=True)
             for number in range(count // 6 + (index < count % 6)):  # the same stems in every class, as in the release
                 suffix = "JPG" if (index, number) == (2, 0) else "jpg"
@@ -55,7 +58,7 @@ def release(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(release):
-    return prepare.prepare_release(release, release.parent / "store", jobs=1, progress=False)
+    return preparing.prepare_release(release, release.parent / "store", jobs=1, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def run_dir(store, weights):
         "EPOCHS": 1,
         "DEVICE": "cpu",
     }
-    notebook = headless.notebook_path("03_train")
+    notebook = headless.find_notebook("03_train")
     error = headless.execute(headless.Job("dry run", notebook, folder / "03_train.ipynb", parameters), threads=1)
     assert error == ""
     return folder
@@ -100,30 +103,30 @@ def test_the_store_holds_all_but_the_broken_picture(store):
 
 
 def test_the_run_is_the_papers_and_says_what_it_started_from(run_dir, store):
-    result = results.read_result(run_dir)
-    recipe = result["member"]["recipe"]
-    assert (recipe["name"], recipe["image_size"], recipe["features"], recipe["heads"]) == ("paper", 224, 512, 4)
-    assert (recipe["batch_size"], recipe["steps_per_epoch"], result["member"]["epochs"]) == (8, 3, 1)
+    run = read_run(run_dir)
+    recipe = run.member.recipe
+    assert (recipe.name, recipe.image_size, recipe.features, recipe.heads) == ("paper", 224, 512, 4)
+    assert (recipe.batch_size, recipe.steps_per_epoch, run.member.epochs) == (8, 3, 1)
     for role in ("emotion", "appearance"):
-        report = result["weights"][role]
+        report = run.started_from[role]
         assert report["kind"] == "published"
         assert report["file"] == "resnet50_ft_weight.pkl"
         assert report["loaded"] == 53 + 4 * 53  # convolutions; scale, shift, mean and variance of their batch norms
         assert (report["missing"], report["reshaped"]) == (0, 0) or report["missing"] == 53  # batch norm's counters
         assert report["detail"]["unexpected"] == ["fc.weight", "fc.bias"]
-    assert result["weights"]["emotion"]["sha256"] == result["weights"]["appearance"]["sha256"]
-    assert result["counts"]["trained_on"] == dict(zip(EXPRESSIONS, store.counts("train").tolist(), strict=True))
-    assert sum(result["counts"]["validation"].values()) == VALIDATED
-    assert result["notes"] == [
+    assert run.started_from["emotion"]["sha256"] == run.started_from["appearance"]["sha256"]
+    assert run.counts["trained_on"] == dict(zip(EXPRESSIONS, store.counts("train").tolist(), strict=True))
+    assert sum(run.counts["validation"].values()) == VALIDATED
+    assert run.notes == (
         "No training face has landmarks: the appearance branch learned nothing",
         "Each epoch was cut to its first 3 steps: a dry run",
-    ]
-    history = results.read_history(run_dir)
+    )
+    history = run.read_history()
     assert np.isfinite(history[["loss", "expression", "affinity", "partition"]].to_numpy()).all()
     assert history["landmarks"].tolist() == [0]
-    predictions = results.read_predictions(run_dir)
+    predictions = run.read_predictions()
     assert predictions.groupby("split").size().to_dict() == {"test": TESTED, "validation": VALIDATED}
-    np.testing.assert_allclose(results.probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
 
 
 def test_a_submission_in_the_releases_order(run_dir, release, tmp_path):
@@ -131,7 +134,7 @@ def test_a_submission_in_the_releases_order(run_dir, release, tmp_path):
     write_submission(run_dir, tmp_path / "answers.csv", listed=str(listed))
     answers = pd.read_csv(tmp_path / "answers.csv")
     assert answers["image"].tolist() == pd.read_csv(listed)["image"].tolist()
-    predictions = results.read_predictions(run_dir).set_index("key")
+    predictions = read_run(run_dir).read_predictions().set_index("key")
     rows = predictions.loc[[f"test/{name.removesuffix('.jpg')}" for name in answers["image"]]]
-    assert answers["expression"].tolist() == results.probabilities_of(rows).argmax(axis=1).tolist()
-    assert check(str(tmp_path / "answers.csv"), str(listed))
+    assert answers["expression"].tolist() == probabilities_of(rows).argmax(axis=1).tolist()
+    assert check_submission(str(tmp_path / "answers.csv"), str(listed))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lsdkit import evaluation, training
-from lsdkit.augment import to_float, views
-from lsdkit.multitask import MultiTask
-from lsdkit.objective import step_loss
-from lsdkit.recipes import SMOKE, Member, recipe_named
-from lsdkit.seeds import torch_generator
+from lsdkit.common.seeds import torch_generator
+from lsdkit.method.network import MultiTask
+from lsdkit.method.objective import step_loss
+from lsdkit.method.views import to_float, views
+from lsdkit.recipes import SMOKE, Member, find_recipe
+from lsdkit.training import evaluation
+from lsdkit.training import member as training
 
 pytestmark = pytest.mark.gpu
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -27,7 +28,7 @@ def batch(store, number=24):
 
 @pytest.mark.parametrize("name", ["smoke", "gradients"])
 def test_views_are_those_of_the_cpu(tiny_store, name):
-    recipe, (images, *_) = recipe_named(name), batch(tiny_store)
+    recipe, (images, *_) = find_recipe(name), batch(tiny_store)
     here, there = (
         views(to_float(images, 32, device), torch_generator(0, "views"), basic=True, recipe=recipe)
         for device in (CPU, CUDA)
@@ -54,10 +55,10 @@ def test_losses_and_gradients_are_those_of_the_cpu(tiny_store, mix, monkeypatch)
 
 
 def test_dropout_draws_from_the_generator_of_the_step(tiny_store, monkeypatch):
-    monkeypatch.setattr("lsdkit.objective.draw_lambda", lambda *_: 0.7)
-    monkeypatch.setattr("lsdkit.objective.draw_partner", lambda count, _: torch.arange(count).roll(1))
-    monkeypatch.setattr("lsdkit.objective.views", lambda x, *_, **__: (x, x))
-    member = Member(recipe=recipe_named("gradients"))
+    monkeypatch.setattr("lsdkit.method.objective.draw_lambda", lambda *_: 0.7)
+    monkeypatch.setattr("lsdkit.method.objective.draw_partner", lambda count, _: torch.arange(count).roll(1))
+    monkeypatch.setattr("lsdkit.method.objective.views", lambda x, *_, **__: (x, x))
+    member = Member(recipe=find_recipe("gradients"))
     network = MultiTask.build(member, torch_generator(0, "init")).train().to(CUDA)
     before = torch.get_rng_state(), torch.cuda.get_rng_state()
 
@@ -74,8 +75,8 @@ def test_dropout_draws_from_the_generator_of_the_step(tiny_store, monkeypatch):
 def test_a_run_of_the_gpu_is_read_on_the_cpu(tiny_store, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     member = Member(recipe=replace(SMOKE, averaging=0.9), mix="mixaugment")
-    result = training.train_member(member, tiny_store, tmp_path / "run", device="auto", progress=False)
-    assert result["device"].startswith("cuda")
+    run = training.train_member(member, tiny_store, tmp_path / "run", device="auto", progress=False)
+    assert run.device.startswith("cuda")
     rows = tiny_store.rows("test")
     logits = [
         evaluation.predict_logits(evaluation.load_network(tmp_path / "run", device), tiny_store, rows, member, device)

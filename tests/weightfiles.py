@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lsdkit.seeds import torch_generator
+from lsdkit.common.seeds import torch_generator
 
 
 class _Python2(pickle._Pickler):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.openset.identity import linear
+from lsdkit.openset.identity import to_linear
 from lsdkit.openset.shade import Light
 
 
@@ -52,8 +52,7 @@ STYLES = {
         yaw=14.0, pitch=7.0, crop_turn=4.0, crop_scale=0.05, crop_shift=0.02, distance=(7.0, 30.0),
         intensity=(0.7, 1.2), key_azimuth=(0.0, 85.0), key_height=(-10.0, 65.0), key_share=(0.35, 0.85),
         light_tint=0.10, brightness=(0.40, 0.60), clutter=0.35, ground_tint=0.15, cast=0.05, contrast=(0.85, 1.25),
-        grey=0.30, noise=(0.0, 0.025), blur=(0.0, 0.7), resolution=(0.5, 1.0), jpeg=(35, 90),
-        ends=0.4,
+        grey=0.30, noise=(0.0, 0.025), blur=(0.0, 0.7), resolution=(0.5, 1.0), jpeg=(35, 90), ends=0.4,
     ),
 }  # fmt: skip
 
@@ -74,7 +73,7 @@ class Shot(NamedTuple):
     brightness: float
 
 
-def style_named(name: str) -> Style:
+def find_style(name: str) -> Style:
     """The style of this name; raises `ValueError` with the names there are."""
     if name not in STYLES:
         raise ValueError(f"Expected `style` to be one of {', '.join(STYLES)}, but got {name!r}")
@@ -88,7 +87,7 @@ def check_without(without: tuple[str, ...]) -> None:
             raise ValueError(f"Expected `without` to name some of {', '.join(SWITCHES)}, but got {name!r}")
 
 
-def narrowed(style: Style, without: tuple[str, ...]) -> Style:
+def narrow_style(style: Style, without: tuple[str, ...]) -> Style:
     """The style with some sources of variety switched off: "pose", "appearance" (light and ground), "degradation"."""
     if "pose" in without:
         style = style._replace(yaw=0.0, pitch=0.0, distance=(20.0, 20.0))
@@ -103,14 +102,10 @@ def narrowed(style: Style, without: tuple[str, ...]) -> Style:
 
 def draw_shot(style: Style, generator: np.random.Generator) -> Shot:
     """Pose, lens and light of one picture; angles beyond 2.2 standard deviations are clipped."""
-    yaw, pitch, turn = (
-        float(np.clip(generator.normal(0.0, 1.0), -2.2, 2.2)) * spread
-        for spread in (style.yaw, style.pitch, style.crop_turn)
-    )
-    scale, right, down = np.clip(generator.normal(0.0, 1.0, 3), -2.0, 2.0) * [
-        style.crop_scale,
-        *(style.crop_shift,) * 2,
-    ]
+    spreads = (style.yaw, style.pitch, style.crop_turn)
+    yaw, pitch, turn = (float(np.clip(generator.normal(0.0, 1.0), -2.2, 2.2)) * spread for spread in spreads)
+    spreads = [style.crop_scale, style.crop_shift, style.crop_shift]
+    scale, right, down = np.clip(generator.normal(0.0, 1.0, 3), -2.0, 2.0) * spreads
     return Shot(
         yaw=yaw,
         pitch=pitch,
@@ -118,7 +113,7 @@ def draw_shot(style: Style, generator: np.random.Generator) -> Shot:
         jitter=(turn, 1.0 + float(scale), float(right), float(down)),
         distance=float(generator.uniform(*style.distance)),
         light=_draw_light(style, generator),
-        shirt=linear(generator.uniform(0.05, 0.85) * _tint(0.25, generator)).astype(np.float32),
+        shirt=to_linear(generator.uniform(0.05, 0.85) * _tint(0.25, generator)).astype(np.float32),
         brightness=float(generator.uniform(*style.brightness)),
     )
 
@@ -143,7 +138,7 @@ def draw_background(style: Style, pixels: int, generator: np.random.Generator) -
     """A ground behind the head, (P, P, 3) linear RGB: a soft gradient, with blurred shapes where cluttered."""
     level = generator.uniform(0.15, 0.85)
     top, bottom = (
-        linear(np.clip(level + generator.normal(0.0, 0.10), 0.05, 0.95) * _tint(style.ground_tint, generator))
+        to_linear(np.clip(level + generator.normal(0.0, 0.10), 0.05, 0.95) * _tint(style.ground_tint, generator))
         for _ in "ab"
     )
     grid = np.linspace(0.0, 1.0, pixels)
@@ -155,7 +150,7 @@ def draw_background(style: Style, pixels: int, generator: np.random.Generator) -
         width, height = generator.uniform(0.05, 0.35, 2)
         soft = generator.uniform(20.0, 90.0)
         inside = _sigmoid(soft * (width - abs(grid - x)))[None, :] * _sigmoid(soft * (height - abs(grid - y)))[:, None]
-        colour = linear(generator.uniform(0.05, 0.95) * _tint(style.ground_tint, generator))
+        colour = to_linear(generator.uniform(0.05, 0.95) * _tint(style.ground_tint, generator))
         ground += (style.clutter * generator.uniform(0.3, 2.0) * inside)[..., None].clip(0, 1) * (colour - ground)
     return ground.astype(np.float32)
 

@@ -1,8 +1,9 @@
-"""Pose, perspective and the crop, which is the one that `lsdkit.crop` gives photographs."""
+"""Pose, perspective and the crop, which is the one that `lsdkit.data.alignment` gives photographs."""
 
 import numpy as np
 
-from lsdkit.crop import TARGETS, anchors, similarity
+from lsdkit.common.landmarks import anchor_points
+from lsdkit.data.alignment import TARGETS, similarity
 
 EDGE = 0.98  # landmarks stay inside this share of [-1, 1]
 
@@ -28,7 +29,7 @@ def crop(screen: np.ndarray, landmarks: np.ndarray, jitter: tuple[float, float, 
     jitter: (turn in degrees, scale, shift right, shift down): how far the annotator's crop is off. Where a landmark
     would leave the square, the face is shrunk until all of them are inside.
     """
-    matrix = similarity(anchors(landmarks), TARGETS)
+    matrix = similarity(anchor_points(landmarks), TARGETS)
     flat = np.concatenate([landmarks, screen[:, :2]]) @ matrix[:, :2].T + matrix[:, 2]
     turn, scale, right, down = jitter
     c, s = np.cos(np.radians(turn)) * scale, np.sin(np.radians(turn)) * scale

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsdkit.common.landmarks import JAW
 from lsdkit.openset.head import SKIN, load_head
 
-JAW = 17  # points
 MIDDLE = 6.85  # decimetres: strips below this height run towards (0, MIDDLE), those above run level
 DEPTH = 0.55  # share of the way from the jaw to the middle of the face that a strip covers
 
@@ -30,7 +30,7 @@ class Strips(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1)
-def strips() -> Strips:
+def cut_strips() -> Strips:
     """Where a level or radial plane through each point of the jaw cuts the resting face in front of that point."""
     head = load_head()
     skin = head.triangles[head.parts == SKIN]
@@ -39,7 +39,7 @@ def strips() -> Strips:
     rest = head.rest.astype(np.float64)
     start, end = rest[edges[:, 0]], rest[edges[:, 1]]
     parts, outwards = [], []
-    for point, pair in enumerate(head.landmarks[:JAW]):
+    for point, pair in enumerate(head.landmarks[JAW]):
         corner = rest[pair].mean(0)
         middle = np.array([0.0, max(corner[1], MIDDLE), corner[2]])
         length = np.linalg.norm(corner - middle)
@@ -62,13 +62,13 @@ def visible_contour(screen: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, n
     screen: (N, 2 or more) points on the screen, y down (`camera.project`); turn: (3, 3) rotation of the head. A place
     on any picture of these points is `between(points, *visible_contour(screen, turn))`.
     """
-    found = strips()
-    outwards = found.outwards @ turn.T
+    places = cut_strips()
+    outwards = places.outwards @ turn.T
     outwards = outwards[:, :2] * [1.0, -1.0] / np.linalg.norm(outwards[:, :2], axis=1, keepdims=True)
-    reach = (between(screen[:, :2], found.edges, found.shares) * outwards[found.points]).sum(1)
-    starts = np.searchsorted(found.points, np.arange(JAW + 1))
+    reach = (between(screen[:, :2], places.edges, places.shares) * outwards[places.points]).sum(1)
+    starts = np.searchsorted(places.points, np.arange(JAW.stop + 1))
     best = [first + int(reach[first:last].argmax()) for first, last in pairwise(starts)]
-    return found.edges[best], found.shares[best]
+    return places.edges[best], places.shares[best]
 
 
 def between(points: np.ndarray, edges: np.ndarray, shares: np.ndarray) -> np.ndarray:

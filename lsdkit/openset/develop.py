@@ -22,7 +22,7 @@ def develop(
     if generator.random() < style.grey:
         picture = np.repeat(picture @ np.array([[0.299], [0.587], [0.114]]), 3, 2)
     if generator.random() < style.ends:
-        picture = _ended(picture, generator)
+        picture = _end_early(picture, generator)
     picture = _coarsen(picture, style, pixels, generator)
     spread = generator.uniform(*style.noise)
     picture = picture + spread * generator.standard_normal(picture.shape, np.float32)
@@ -32,7 +32,7 @@ def develop(
     return np.asarray(image.convert("RGB"))
 
 
-def _ended(picture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _end_early(picture: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The picture as a crop that reaches beyond its photograph: some sides end early and repeat their last pixels."""
     cuts = np.where(generator.random(4) < 0.6, generator.uniform(0.0, 0.18, 4), 0.0)  # above, below, left, right
     cuts[:2] *= 0.7

@@ -13,7 +13,7 @@ def check_device(name: str, valid: tuple[str, ...] = DEVICES) -> None:
         raise ValueError(f"Expected `device` to be one of {', '.join(valid)}, but got {name!r}")
 
 
-def device_named(name: str, processes: int = 1) -> str:
+def choose_painter(name: str, processes: int = 1) -> str:
     """What paints the pixels, "cpu" or "cuda"; "auto" is a CUDA device where numba can use one for few processes.
 
     Raises `ValueError` for another name, and for "cuda" where numba can use none. A device on which numba fails is
@@ -22,27 +22,26 @@ def device_named(name: str, processes: int = 1) -> str:
     check_device(name)
     if name == "cpu" or (name == "auto" and processes > FEW):
         return "cpu"
-    found, trouble = cuda_state()
-    if found and not trouble:
+    there, trouble = try_cuda()
+    if there and not trouble:
         return "cuda"
     if name == "cuda":
         raise ValueError(
             f"Expected a CUDA device that numba can use, but {trouble}; name the device cpu, or see docs/rendering.md "
             "for what numba needs"
         )
-    if found:
+    if there:
         warnings.warn(f"The CPU renders, and not the CUDA device: {trouble}", stacklevel=3)
     return "cpu"
 
 
 @functools.cache
-def cuda_state() -> tuple[bool, str]:
+def try_cuda() -> tuple[bool, str]:
     """Whether numba finds a CUDA device and a compiler for it, and what is wrong ("" where it ran a kernel)."""
     try:
         from lsdkit.openset import gpu  # numba's part for CUDA loads here
 
-        missing = gpu.missing()
-        if missing:
+        if missing := gpu.describe_missing():
             return False, missing
         gpu.try_kernel()
     except ImportError as error:

@@ -24,19 +24,19 @@ def shade(seen: np.ndarray, weights: np.ndarray, surface: Surface, paint: Paint,
     """As `shade.shade`, on the current CUDA device: (P, P, 4) float32."""
     size = len(seen) // AVERAGE
     image, blocks = cuda.to_device(np.zeros((size, size, 4), np.float32)), -(-size // SIDE)
-    scene = [_moved(value) for value in (seen, weights, surface, paint, light)]
+    scene = [_move(value) for value in (seen, weights, surface, paint, light)]
     _kernel[(blocks, blocks), (SIDE, SIDE)](image, *scene)
     return image.copy_to_host()
 
 
-def _moved(value):
+def _move(value):
     """An array, or every array of a named tuple, on the device; numbers stay as they are."""
     if isinstance(value, tuple):
-        return type(value)(*map(_moved, value))
+        return type(value)(*map(_move, value))
     return cuda.to_device(value) if isinstance(value, np.ndarray) else value
 
 
-def missing() -> str:
+def describe_missing() -> str:
     """What numba lacks for CUDA on this machine, "" where it has a device and a compiler."""
     if cuda.is_available():
         return ""

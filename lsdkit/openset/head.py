@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lsdkit.files import atomic
+from lsdkit.common.files import atomic
 from lsdkit.openset.sliders import identity_targets
 
 FORMAT = 12  # of the cached file; raise it when what is cached changes
@@ -38,7 +38,7 @@ _PARTS = {  # group of base.obj -> part
     "helper-hair": HAIR,
 }
 # Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips); "a+b"
-# is the middle between two. Chosen by `benchmarks/agreement.py --fit`.
+# is the middle between two. Chosen by `benchmarks/openset/agreement.py --fit`.
 LANDMARK_VERTICES = (
     "5402+5564 5735+5763 5097+5098 5242 895+5240 737+915 917+5295 914+918 732+5296 7616+7620 7619+11901 7457+7617 "
     "7597+11849 11851 11712+11713 12332+12360 12001+12161 5262 232 222+224 205+223 208+209 6983+6984 6980+6997 "
@@ -149,8 +149,7 @@ def _read(data: Path) -> dict[str, np.ndarray]:
 
 def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
     """Points (V, 3), one texture coordinate a point (V, 2), and the quads of each group."""
-    points, texture, faces, group = [], [], {}, ""
-    uv = {}
+    points, texture, faces, uv, group = [], [], {}, {}, ""
     for line in path.read_text(encoding="utf-8").splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "v":

@@ -7,7 +7,7 @@ import numpy as np
 from lsdkit.openset.hair import BALD
 from lsdkit.openset.head import Head
 from lsdkit.openset.raster import blend
-from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES
+from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES, WEIGHTS
 
 SKIN_TONES = np.array(  # sRGB in [0, 1], from dark to light
     [
@@ -54,7 +54,7 @@ class Subject(NamedTuple):
     lips: np.ndarray  # (3,)
     hair: np.ndarray  # (3,)
     brows: np.ndarray  # (3,)
-    eyes: np.ndarray  # (3,)
+    iris: np.ndarray  # (3,)
     brow_thickness: float
     brow_arch: float
     brow_strength: float  # 0 invisible .. 1 opaque
@@ -68,7 +68,7 @@ class Subject(NamedTuple):
     glasses: float  # half the width of a lens in decimetres, 0 for none
 
 
-def linear(colour: np.ndarray) -> np.ndarray:
+def to_linear(colour: np.ndarray) -> np.ndarray:
     """Linear light from sRGB in [0, 1] (a plain power of 2.2)."""
     return np.clip(colour, 0.0, 1.0) ** 2.2
 
@@ -81,18 +81,17 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
     points = _draw_points(head, generator, male, age, origins)
 
     lightness = origins @ np.array([0.12, 0.66, 0.82]) + generator.normal(0.0, 0.08)  # african, asian, caucasian
-    tone = _along(SKIN_TONES, np.clip(lightness, 0.0, 1.0)) + generator.normal(0.0, 0.012, 3)
-    skin = linear(tone)
+    tone = _interpolate(SKIN_TONES, np.clip(lightness, 0.0, 1.0)) + generator.normal(0.0, 0.012, 3)
     light_share = origins[2] * generator.random()
-    shade = generator.choice(
-        len(HAIR_COLOURS) - 2, p=_shares(np.array([1.0, 1.0, *(3 * light_share,) * 4, light_share]))
-    )
+    odds = np.array([1.0, 1.0, *(3 * light_share,) * 4, light_share])
+    shade = generator.choice(len(HAIR_COLOURS) - 2, p=odds / odds.sum())
     if generator.random() < max(0.0, age - 0.45):
         shade = generator.choice([7, 8])
-    hair = linear(HAIR_COLOURS[shade] * generator.uniform(0.8, 1.2))
-    eye = generator.choice(len(EYE_COLOURS), p=_shares(np.array([1.0, 1.0, *(2 * light_share,) * 4])))
+    hair = to_linear(HAIR_COLOURS[shade] * generator.uniform(0.8, 1.2))
+    odds = np.array([1.0, 1.0, *(2 * light_share,) * 4])
+    eye = generator.choice(len(EYE_COLOURS), p=odds / odds.sum())
     redness = generator.uniform(0.0, 1.0) * (1.0 - male * 0.7)
-    lips = linear(tone * [0.88, 0.66, 0.66]) * (1 - redness) + redness * linear(tone * [0.85, 0.45, 0.48])
+    lips = to_linear(tone * [0.88, 0.66, 0.66]) * (1 - redness) + redness * to_linear(tone * [0.85, 0.45, 0.48])
     is_male = male > 0.5
     long_hair = generator.random() < (0.06 if is_male else 0.65)
     bald = is_male and generator.random() < 0.10 + 0.25 * age
@@ -100,11 +99,11 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
         points=points,
         age=age,
         male=male,
-        skin=skin,
+        skin=to_linear(tone),
         lips=lips,
         hair=hair,
         brows=hair * generator.uniform(0.5, 0.9) if shade < 7 else hair * 0.5,
-        eyes=linear(EYE_COLOURS[eye] * generator.uniform(0.8, 1.3)),
+        iris=to_linear(EYE_COLOURS[eye] * generator.uniform(0.8, 1.3)),
         brow_thickness=generator.uniform(0.045, 0.065) + 0.015 * male,
         brow_arch=generator.uniform(0.03, 0.065),
         brow_strength=generator.uniform(0.75, 1.0),
@@ -129,9 +128,8 @@ def _draw_points(
             for origin, mix in zip(ORIGINS, origins, strict=True):
                 amounts[head.target(f"macro:{origin}-{sex}-{period}")] = share * part * mix
             thin, heavy = max(0.0, 1 - 2 * weight), max(0.0, 2 * weight - 1)
-            amounts[head.target(f"weight:{sex}-{period}-minweight")] = share * part * thin
-            amounts[head.target(f"weight:{sex}-{period}-averageweight")] = share * part * (1 - thin - heavy)
-            amounts[head.target(f"weight:{sex}-{period}-maxweight")] = share * part * heavy
+            for name, mix in zip(WEIGHTS, (thin, 1 - thin - heavy, heavy), strict=True):
+                amounts[head.target(f"weight:{sex}-{period}-{name}")] = share * part * mix
     sliders = sorted({name[7:-2] for name in head.target_names if name.startswith("slider:")})
     values = CENTRES | {
         str(name): CENTRES.get(str(name), 0.0) + np.clip(generator.normal(0.0, 0.45), -0.9, 0.9)
@@ -147,10 +145,6 @@ def _draw_points(
     return head.rest + blend(amounts, head.targets)
 
 
-def _along(table: np.ndarray, place: float) -> np.ndarray:
+def _interpolate(table: np.ndarray, place: float) -> np.ndarray:
     grid = np.linspace(0.0, 1.0, len(table))
     return np.array([np.interp(place, grid, table[:, channel]) for channel in range(3)])
-
-
-def _shares(values: np.ndarray) -> np.ndarray:
-    return values / values.sum()

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from lsdkit.files import atomic
+from lsdkit.common.files import atomic
 from lsdkit.openset.head import FORMAT, HAIR, cache_folder, load_head
 from lsdkit.openset.raster import rasterise, vertex_normals
 

@@ -4,19 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsdkit.expressions import EXPRESSIONS, RELEASE_FOLDERS
+from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.common.seeds import derive, numpy_generator
+from lsdkit.data.release import CLASS_FOLDERS, TEST, TRAIN, TRAIN_COUNTS, VALIDATION, VALIDATION_COUNTS
 from lsdkit.openset.variants import draw_variant
-from lsdkit.seeds import derive, numpy_generator
 
-TRAIN_COUNTS = (18286, 15150, 10923, 73285, 144631, 14976)  # of the LSD release, in the order of EXPRESSIONS
-VALIDATION_COUNTS = (804, 252, 523, 1714, 774, 603)
 LEAST = 8  # training faces of a class, however small the fraction
 TEST_SUBJECTS = 20
-TRAIN_FOLDER, VALIDATION_FOLDER, TEST_FOLDER = (
-    "training_set_synthetic_images",
-    "validation_set_real_images",
-    "lsd_test_data",
-)
 
 
 class Design(NamedTuple):
@@ -62,9 +56,8 @@ def plan_release(*, fraction: float, validation: int, test: int, seed: int, desi
     if not 0 < fraction <= 1:
         raise ValueError(f"Expected `fraction` in (0, 1], but got {fraction}")
     if validation < len(EXPRESSIONS):
-        raise ValueError(
-            f"Expected `validation` of at least {len(EXPRESSIONS)} faces, one a class, but got {validation}"
-        )
+        least = len(EXPRESSIONS)
+        raise ValueError(f"Expected `validation` of at least {least} faces, one a class, but got {validation}")
     if test != 0 and test < len(EXPRESSIONS):
         raise ValueError(f"Expected `test` to be 0 or at least {len(EXPRESSIONS)}, one face a class, but got {test}")
     balanced, count, zipf, style = DESIGNS[design]
@@ -73,16 +66,16 @@ def plan_release(*, fraction: float, validation: int, test: int, seed: int, desi
     counts = [round(sum(TRAIN_COUNTS) / len(TRAIN_COUNTS))] * len(TRAIN_COUNTS) if balanced else TRAIN_COUNTS
     train = [max(LEAST, round(fraction * count)) for count in counts]
     return [
-        *_rows("train", train, known, zipf, style, seed),
-        *_rows("validation", shared_out(validation, VALIDATION_COUNTS), known, 0.0, "photographic", seed),
-        *_rows("test", shared_out(test, VALIDATION_COUNTS), unseen, 0.0, "photographic", seed),
+        *_plan_rows("train", train, known, zipf, style, seed),
+        *_plan_rows("validation", share_out(validation, VALIDATION_COUNTS), known, 0.0, "photographic", seed),
+        *_plan_rows("test", share_out(test, VALIDATION_COUNTS), unseen, 0.0, "photographic", seed),
     ]
 
 
-def shared_out(total: int, weights: tuple[int, ...]) -> list[int]:
+def share_out(total: int, weights: tuple[int, ...]) -> list[int]:
     """Whole numbers that add up to `total`, in proportion to the weights, at least one each (largest remainders).
 
-    >>> shared_out(60, VALIDATION_COUNTS)
+    >>> share_out(60, VALIDATION_COUNTS)
     [10, 4, 7, 21, 10, 8]
     """
     if total == 0:
@@ -99,20 +92,20 @@ def subject_seed(seed: int, subject: str) -> int:
     return derive(seed, "subject", subject)
 
 
-def _rows(split: str, counts: list[int], subjects: list[str], zipf: float, style: str, seed: int) -> list[Row]:
+def _plan_rows(split: str, counts: list[int], subjects: list[str], zipf: float, style: str, seed: int) -> list[Row]:
     generator = numpy_generator(seed, "plan", split)
     order = generator.permutation(sum(counts)) if split == "test" else np.arange(sum(counts))
     rows: list[Row] = []
-    for name, folder, count in zip(EXPRESSIONS, RELEASE_FOLDERS, counts, strict=True):
+    for name, folder, count in zip(EXPRESSIONS, CLASS_FOLDERS, counts, strict=True):
         shares = (1.0 + generator.permutation(len(subjects))) ** -zipf
         for number, subject in enumerate(generator.choice(subjects, count, p=shares / shares.sum())):
             index = len(rows)
             if split == "test":
-                key, path = f"test/{order[index]}", f"{TEST_FOLDER}/{order[index]}.jpg"
+                key, path = f"test/{order[index]}", f"{TEST}/{order[index]}.jpg"
             elif split == "train":
-                key, path = f"train/{name}/{number}", f"{TRAIN_FOLDER}/{folder}/{number}.jpg"
+                key, path = f"train/{name}/{number}", f"{TRAIN}/{folder}/{number}.jpg"
             else:
-                key, path = f"validation/{name}/{number}", f"{VALIDATION_FOLDER}/{name}/{number}.jpg"
+                key, path = f"validation/{name}/{number}", f"{VALIDATION}/{name}/{number}.jpg"
             face = derive(seed, "face", split, index)
             rows.append(Row(key, split, name, str(subject), draw_variant(name, generator), style, face, path))
     return sorted(rows, key=lambda row: int(row.key.split("/")[1])) if split == "test" else rows

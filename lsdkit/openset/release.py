@@ -4,7 +4,6 @@ The faces are rendered into `.<name>.partial` beside the target; each block of f
 all of its pictures are written, so that a later call skips it. The folder gets its own name when everything is there.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -19,22 +18,22 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from lsdkit import __version__
-from lsdkit.cores import cores
-from lsdkit.files import atomic, read_json, write_json, write_text
+from lsdkit.common.files import atomic, read_json, write_json, write_text
+from lsdkit.common.landmarks import COORDINATES
+from lsdkit.common.machine import cores
+from lsdkit.data.release import LIST_HEADER, RENDERED_MARK, TEST
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
-from lsdkit.openset.devices import check_device, device_named
+from lsdkit.openset.devices import check_device, choose_painter
 from lsdkit.openset.head import load_head
-from lsdkit.openset.plan import TEST_FOLDER, Row, plan_release, subject_seed
+from lsdkit.openset.plan import Row, plan_release, subject_seed
 from lsdkit.openset.render import Face, render_face
 
 FORMAT = 6  # raise it when the same settings give other pictures
 BLOCK = 32  # faces
-POINTS = tuple(f"{axis}{number}" for number in range(68) for axis in "xy")
 DRAWN = ("style", "intensity", "yaw", "pitch", "roll", "gaze_left", "gaze_up")
-COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *DRAWN, *POINTS)  # of faces.csv
+COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *DRAWN, *COORDINATES)  # of faces.csv
 TABLES = ("actions", "contour", "faces")  # a row a face, in the same order; the last one says that a block is done
-SETTINGS_FILE = "open_set.json"
 README = """The open set: rendered faces in the layout of the LSD release
 ================================================================
 
@@ -104,9 +103,9 @@ def render_release(
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
             return out
-        jobs = min(_processes(jobs), -(-len(rows) // BLOCK))
-        painter = device_named(device, jobs)
-        partial = _partial_folder(out, settings)
+        jobs = min(_count_processes(jobs), -(-len(rows) // BLOCK))
+        painter = choose_painter(device, jobs)
+        partial = _prepare_partial(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
         missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
         with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
@@ -121,19 +120,19 @@ def render_release(
 def _is_complete(out: Path, settings: dict) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    found = read_json(out / SETTINGS_FILE) if (out / SETTINGS_FILE).is_file() else "no open set"
-    if found != settings:
+    earlier = read_json(out / RENDERED_MARK) if (out / RENDERED_MARK).is_file() else "no open set"
+    if earlier != settings:
         raise FileExistsError(
-            f"Expected {out} to be absent or to hold an open set of the settings {settings}, but it holds {found}; "
+            f"Expected {out} to be absent or to hold an open set of the settings {settings}, but it holds {earlier}; "
             "delete the folder or name another one"
         )
     return True
 
 
-def _partial_folder(out: Path, settings: dict) -> Path:
+def _prepare_partial(out: Path, settings: dict) -> Path:
     """The folder to render into: one of the same settings that an earlier call left, or a new one."""
     partial = out.with_name(f".{out.name}.partial")
-    marker = partial / SETTINGS_FILE
+    marker = partial / RENDERED_MARK
     if partial.exists() and not (marker.is_file() and read_json(marker) == settings):
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
@@ -141,7 +140,7 @@ def _partial_folder(out: Path, settings: dict) -> Path:
     return partial
 
 
-def _processes(jobs: int | None) -> int:
+def _count_processes(jobs: int | None) -> int:
     if jobs is None:
         return cores()
     if jobs < 1:
@@ -204,14 +203,14 @@ def render_block(
         file = partial / row.path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode(face.image))
-        for table, line in _lines(row, face).items():
+        for table, line in _write_lines(row, face).items():
             lines[table].append(line)
     for table in TABLES:
         write_text(_block_file(partial, table, number), "".join(lines[table]))
     return number
 
 
-def _lines(row: Row, face: Face) -> dict[str, str]:
+def _write_lines(row: Row, face: Face) -> dict[str, str]:
     """The row of a face in each table."""
 
     def numbers(*values: np.ndarray) -> str:
@@ -228,7 +227,7 @@ def _lines(row: Row, face: Face) -> dict[str, str]:
 
 def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None:
     """The tables, the test set's list and the README; the block files go."""
-    columns = {"actions": ("key", *load_head().unit_names), "contour": ("key", *POINTS), "faces": COLUMNS}
+    columns = {"actions": ("key", *load_head().unit_names), "contour": ("key", *COORDINATES), "faces": COLUMNS}
     for table in TABLES:
         with atomic(partial / f"{table}.csv") as temporary, temporary.open("w", encoding="utf-8") as stream:
             stream.write(",".join(columns[table]) + "\n")
@@ -237,12 +236,6 @@ def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None
     tests = [row for block in blocks.values() for row in block if row.split == "test"]
     if tests:
         lines = [f"{Path(row.path).name},\n" for row in tests]
-        write_text(partial / TEST_FOLDER / "list.csv", "image,expression\n" + "".join(lines))
+        write_text(partial / TEST / "list.csv", "".join([f"{LIST_HEADER}\n", *lines]))
     write_text(partial / "README.txt", README.format(version=__version__, settings=json.dumps(settings)))
     shutil.rmtree(partial / "blocks")
-
-
-def read_faces(folder: str | Path, table: str = "faces") -> list[dict[str, str]]:
-    """The rows of a release's faces.csv, or of another of its `TABLES`."""
-    with (Path(folder) / f"{table}.csv").open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))

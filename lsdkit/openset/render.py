@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsdkit.common.landmarks import INNER
+from lsdkit.common.seeds import numpy_generator
 from lsdkit.openset.actions import Drawn, draw_actions
-from lsdkit.openset.appearance import Shot, Style, check_without, draw_background, draw_shot, narrowed, style_named
+from lsdkit.openset.appearance import Shot, Style, check_without, draw_background, draw_shot, find_style, narrow_style
 from lsdkit.openset.camera import crop, project, rotation
-from lsdkit.openset.contour import JAW, between, visible_contour
+from lsdkit.openset.contour import between, visible_contour
 from lsdkit.openset.develop import develop
 from lsdkit.openset.devices import check_device
 from lsdkit.openset.hair import hair_cover
@@ -17,8 +19,7 @@ from lsdkit.openset.identity import Subject, draw_subject
 from lsdkit.openset.occlusion import openness
 from lsdkit.openset.raster import blend, rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
-from lsdkit.openset.variants import draw_variant, variant_of
-from lsdkit.seeds import numpy_generator
+from lsdkit.openset.variants import draw_variant, find_variant
 
 SAME = 20  # seed of the subject whose shape or colours all faces take where those are switched off
 GREY_SHIRT = np.full(3, 0.2, np.float32)
@@ -37,7 +38,7 @@ class Face(NamedTuple):
     gaze: np.ndarray  # (2,) degrees off the camera, to the subject's left and up
 
 
-class _Person(NamedTuple):
+class Person(NamedTuple):
     subject: Subject
     points: np.ndarray  # (N, 3) float32, with the hair's volume
     triangles: np.ndarray
@@ -48,7 +49,7 @@ class _Person(NamedTuple):
 class Scene(NamedTuple):
     """A posed head before it is painted. Camera space has x right, y up and z towards the viewer, in decimetres."""
 
-    person: _Person
+    person: Person
     variant: str
     drawn: Drawn
     shot: Shot
@@ -82,9 +83,9 @@ def render_face(
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     check_without(without)
     check_device(device, ("cpu", "cuda"))
-    head, ranges = load_head(), narrowed(style_named(style), without)
+    head, ranges = load_head(), narrow_style(find_style(style), without)
     generator = numpy_generator(seed, "render")
-    scene = stage(expression, variant, _person(subject_seed, without), ranges, generator)
+    scene = stage(expression, variant, draw_person(subject_seed, without), ranges, generator)
     person, shot = scene.person, scene.shot
     screen = (scene.flat * [AVERAGE * pixels, AVERAGE * pixels, 1.0]).astype(np.float32)
     seen, weights = rasterise(screen, person.triangles, person.two_sided, AVERAGE * pixels)
@@ -101,7 +102,7 @@ def render_face(
     )
     shirt = GREY_SHIRT if "appearance" in without else shot.shirt
     paint = _paint(person.subject, shirt, folds(scene.drawn.actions, person.subject.age, "wrinkles" not in without))
-    layer = _shaded(device, seen, weights, surface, paint, shot.light)
+    layer = _shade_on(device, seen, weights, surface, paint, shot.light)
     mask = layer[..., 3]
     light = layer[..., :3] + (1.0 - mask[..., None]) * draw_background(ranges, pixels, generator)
     image = develop(light, mask, shot.brightness, ranges, generator)
@@ -110,14 +111,14 @@ def render_face(
         landmarks=_of_picture(_marks(scene.flat)),
         variant=scene.variant,
         actions=scene.drawn.actions,
-        contour=_of_picture(np.concatenate([scene.contour, _marks(scene.flat)[JAW:]])),
+        contour=_of_picture(np.concatenate([scene.contour, _marks(scene.flat)[INNER]])),
         intensity=scene.drawn.intensity,
         pose=np.array([shot.yaw, shot.pitch, shot.roll + scene.turned]),
         gaze=scene.drawn.gaze,
     )
 
 
-def _shaded(device: str, *scene) -> np.ndarray:
+def _shade_on(device: str, *scene) -> np.ndarray:
     if device == "cpu":
         return shade(*scene)
     from lsdkit.openset import gpu  # numba's part for CUDA loads here
@@ -125,10 +126,10 @@ def _shaded(device: str, *scene) -> np.ndarray:
     return gpu.shade(*scene)
 
 
-def stage(expression: str, variant: str, person: _Person, ranges: Style, generator: np.random.Generator) -> Scene:
+def stage(expression: str, variant: str, person: Person, ranges: Style, generator: np.random.Generator) -> Scene:
     """Draw the expression and the shot of a person, and pose the head; the draws of the picture itself follow."""
     head = load_head()
-    chosen = variant_of(expression, variant or draw_variant(expression, generator))
+    chosen = find_variant(expression, variant or draw_variant(expression, generator))
     drawn = draw_actions(head, chosen, generator, ranges.intensity)
     shot = draw_shot(ranges, generator)
 
@@ -141,9 +142,8 @@ def stage(expression: str, variant: str, person: _Person, ranges: Style, generat
     screen = project(posed, shot.distance)
     flat = crop(screen, _marks(screen)[:, :2], shot.jitter)
     contour = between(flat, *visible_contour(screen, turn))
-    return Scene(
-        person, chosen.name, drawn, shot, posed, (eyes - centre) @ turn.T, flat, contour, _turned(screen, flat)
-    )
+    eyes, turned = (eyes - centre) @ turn.T, _measure_turn(screen, flat)
+    return Scene(person, chosen.name, drawn, shot, posed, eyes, flat, contour, turned)
 
 
 def _marks(points: np.ndarray) -> np.ndarray:
@@ -156,14 +156,14 @@ def _of_picture(flat: np.ndarray) -> np.ndarray:
     return (flat[:, :2] * 2.0 - 1.0).astype(np.float32)
 
 
-def _turned(screen: np.ndarray, flat: np.ndarray) -> float:
+def _measure_turn(screen: np.ndarray, flat: np.ndarray) -> float:
     """Degrees by which the crop turned the picture to the left (counter-clockwise), from where two points went."""
     before, after = (np.subtract(*_marks(points)[[27, 8], :2]) @ [1.0, -1.0j] for points in (screen, flat))
     return float(np.degrees(np.angle(after / before)))
 
 
 @functools.lru_cache(maxsize=128)
-def _person(seed: int, without: tuple[str, ...] = ()) -> _Person:
+def draw_person(seed: int, without: tuple[str, ...] = ()) -> Person:
     """The subject of a seed, its hair and the triangles that it shows."""
     head = load_head()
     shape, looks = (SAME if name in without else seed for name in ("identity", "appearance"))
@@ -176,7 +176,7 @@ def _person(seed: int, without: tuple[str, ...] = ()) -> _Person:
     shown = ((head.parts != HAIR) | subject.long_hair) & ((head.parts != TEETH) | ("teeth" not in without))
     parts = head.parts[shown]
     two_sided = np.isin(parts, [LASHES, HAIR, TEETH, TONGUE])
-    return _Person(subject, points, np.ascontiguousarray(head.triangles[shown]), parts, two_sided)
+    return Person(subject, points, np.ascontiguousarray(head.triangles[shown]), parts, two_sided)
 
 
 def _gaze(degrees: np.ndarray, eyes: np.ndarray, distance: float) -> np.ndarray:
@@ -205,21 +205,7 @@ def folds(actions: np.ndarray, age: float, shown: bool) -> np.ndarray:
 
 
 def _paint(subject: Subject, shirt: np.ndarray, creases: np.ndarray) -> Paint:
-    return Paint(
-        skin=subject.skin.astype(np.float32),
-        lips=subject.lips.astype(np.float32),
-        hair=subject.hair.astype(np.float32),
-        brows=subject.brows.astype(np.float32),
-        iris=subject.eyes.astype(np.float32),
-        shirt=shirt,
-        brow_thickness=float(subject.brow_thickness),
-        brow_arch=float(subject.brow_arch),
-        brow_strength=float(subject.brow_strength),
-        hairline=float(subject.hairline),
-        side_line=float(subject.side_line),
-        stubble=float(subject.stubble),
-        blush=float(subject.blush),
-        mottling=float(subject.mottling),
-        folds=creases,
-        glasses=float(subject.glasses),
-    )
+    """The subject's colours and amounts, as numba takes them, with the shirt and the creases."""
+    looks = {name: getattr(subject, name) for name in Paint._fields if name in Subject._fields}
+    looks = {name: np.float32(value) if np.ndim(value) else float(value) for name, value in looks.items()}
+    return Paint(**looks, shirt=shirt, folds=creases)

@@ -7,31 +7,11 @@ out, so that a subject's neutral face is neutral.
 from pathlib import Path
 
 FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "mouth", "chin", "cheek", "ears", "neck")
-LEFT_OUT = (  # these move as an expression does, or move the whole head
-    "laugh-lines",
-    "mouth-angles",
-    "mouth-dimples",
-    "eyebrows-angle",
-    "eyebrows-trans-up",
-    "eyebrows-trans-down",
-    "head-age",
-    "head-trans",
-    "head-angle",
-    "head-fat",
-    "neck-trans",
-    "measure",
-    "mouth-trans-in",  # sideways, and so is the nose's
-    "mouth-trans-out",
-    "nose-trans-in",
-    "nose-trans-out",
-    "eye-height",
-    "eye-push",
-    "ext-",
-    "lip-middle",
-    "mouth-trans-backward",
-    "mouth-trans-forward",
-    "chin-prognathism",
-    "jaw-drop",
+LEFT_OUT = (  # these move as an expression does, or move the whole head; mouth and nose also sideways
+    *("laugh-lines", "mouth-angles", "mouth-dimples", "eyebrows-angle", "eyebrows-trans-up", "eyebrows-trans-down"),
+    *("head-age", "head-trans", "head-angle", "head-fat", "neck-trans", "measure", "ext-", "lip-middle"),
+    *("mouth-trans-in", "mouth-trans-out", "nose-trans-in", "nose-trans-out", "eye-height", "eye-push"),
+    *("mouth-trans-backward", "mouth-trans-forward", "chin-prognathism", "jaw-drop"),
 )
 OPPOSITES = {  # ending of the negative direction -> ending of the positive one
     "decr": "incr",
@@ -54,7 +34,7 @@ def identity_targets(folder: Path) -> dict[str, list[Path]]:
     Names: "slider:<name>:-" and "slider:<name>:+", "shape:<name>", "asym:<name>", "macro:<origin>-<sex>-<age>",
     "weight:<sex>-<age>-<weight>".
     """
-    found: dict[str, list[Path]] = {}
+    sliders: dict[str, list[Path]] = {}
     for part in FOLDERS:
         for path in sorted((folder / part).glob("*.target.gz")):
             name = path.name.removesuffix(".target.gz")
@@ -64,9 +44,9 @@ def identity_targets(folder: Path) -> dict[str, list[Path]]:
             for less, more in OPPOSITES.items():
                 if ending in (less, more):
                     slider = stem if less == "decr" else f"{stem}-{less}-{more}"  # one stem moves in several directions
-                    found.setdefault(f"slider:{slider}:{'-' if ending == less else '+'}", []).append(path)
-    paired = {name[:-2] for name in found if f"{name[:-1]}-" in found and f"{name[:-1]}+" in found}
-    targets = {name: paths for name, paths in found.items() if name[:-2] in paired}
+                    sliders.setdefault(f"slider:{slider}:{'-' if ending == less else '+'}", []).append(path)
+    paired = {name[:-2] for name in sliders if f"{name[:-1]}-" in sliders and f"{name[:-1]}+" in sliders}
+    targets = {name: paths for name, paths in sliders.items() if name[:-2] in paired}
     targets |= {f"shape:{name}": [folder / "head" / f"head-{name}.target.gz"] for name in SHAPES}
     for path in sorted((folder / "asym").glob("asym-*.target.gz")):
         targets[f"asym:{path.name.removesuffix('.target.gz').removeprefix('asym-')}"] = [path]

@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsdkit import headless, results
-from lsdkit.experiment import IMBALANCE
-from lsdkit.expressions import EXPRESSIONS
+from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.notebook import IMBALANCE
+from lsdkit.reproduce import headless
+from lsdkit.training.predictions import probabilities_of
+from lsdkit.training.runs import list_runs, read_run
 
 pytestmark = pytest.mark.notebooks
 
 
 def run(stem: str, copy: Path, **parameters: object) -> str:
     """Execute a notebook with the smoke recipe; returns what went wrong, or ""."""
-    return headless.execute(headless.Job(stem, headless.notebook_path(stem), copy, parameters), threads=1)
+    return headless.execute(headless.Job(stem, headless.find_notebook(stem), copy, parameters), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +75,19 @@ def test_02_writes_mixtures(tiny_store, tmp_path):
 
 
 def test_03_leaves_a_whole_run(trained):
-    result = results.read_result(trained / "strong")
-    assert result["member"]["mix"] == "mixaugment"
-    assert result["kind"] == "rendered"
-    assert set(result["metrics"]["val_f1"]) == set(EXPRESSIONS)
-    assert 0 < result["metrics"]["val_macro_f1"] <= 1
-    history = results.read_history(trained / "strong")
+    run = read_run(trained / "strong")
+    assert run.member.mix == "mixaugment"
+    assert run.kind == "rendered"
+    assert set(run.metrics["val_f1"]) == set(EXPRESSIONS)
+    assert 0 < run.val_macro_f1 <= 1
+    history = run.read_history()
     assert history["epoch"].tolist() == [1, 2]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert np.isfinite(history.to_numpy()).all()
-    predictions = results.read_predictions(trained / "strong")
+    predictions = run.read_predictions()
     assert predictions.groupby("split").size().to_dict() == {"test": 12, "validation": 24}
-    np.testing.assert_allclose(results.probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
-    assert len(results.read_bag(trained / "weak")) == 12
+    np.testing.assert_allclose(probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
+    assert len(read_run(trained / "weak").read_bag()) == 12
     assert pictures(trained / "strong") >= {"curves.png", "per_class_f1.png"}
 
 
@@ -116,17 +118,17 @@ def test_04_reads_a_run(trained):
     found = json.loads((folder / "per_class_f1.json").read_text())
     assert list(found["scores"]) == ["macro_f1", *EXPRESSIONS]
     assert all(0 <= row["low"] <= row["high"] <= 1 for row in found["scores"].values())
-    assert found["scores"]["macro_f1"]["value"] == pytest.approx(results.read_result(folder)["metrics"]["val_macro_f1"])
+    assert found["scores"]["macro_f1"]["value"] == pytest.approx(read_run(folder).val_macro_f1)
     assert np.sum(found["confusion"]) == found["faces"] == 24
     assert len(found["hardest"]) == 12
     assert pictures(folder) >= {"per_class_f1.png", "confusion.png", "hardest_faces.png", "imbalance.png"}
-    runs = results.list_runs(five)
+    runs = list_runs(five)
     assert set(found["imbalance"]) == set(IMBALANCE)
-    recipes = [results.read_result(path)["member"]["recipe"] for path in runs["path"]]
-    assert {recipe["class_weights"] for recipe in recipes} == {"none", "one_minus_share", "balanced"}
-    assert {recipe["sampling"] for recipe in recipes} == {"shuffled", "balanced"}
+    recipes = [run.member.recipe for run in runs]
+    assert {recipe.class_weights for recipe in recipes} == {"none", "one_minus_share", "balanced"}
+    assert {recipe.sampling for recipe in recipes} == {"shuffled", "balanced"}
     macro = sorted(row["macro F1"] for row in found["imbalance"].values())
-    assert macro == pytest.approx(sorted(runs["val_macro_f1"]))
+    assert macro == pytest.approx(sorted(run.val_macro_f1 for run in runs))
 
 
 def test_05_compares(trained):
@@ -144,7 +146,7 @@ def test_05_compares(trained):
 def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path):
     options = {"DATA_DIR": str(tiny_store.path), "DEVICE": "cpu"}
     assert run("05_ensemble_comparison", tmp_path / "05.ipynb", RUN_DIR=str(tmp_path / "runs"), **options) == ""
-    assert len(results.list_runs(tmp_path / "runs")) == 4
+    assert len(list_runs(tmp_path / "runs")) == 4
     assert (
         run(
             "04_per_class_f1",
@@ -155,7 +157,7 @@ def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path
         )
         == ""
     )
-    assert results.read_result(tmp_path / "one")["member"]["recipe"]["name"] == "smoke"
+    assert read_run(tmp_path / "one").member.recipe.name == "smoke"
 
 
 def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
@@ -167,12 +169,12 @@ def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     assert found["classes"] == 6
     for name, source in (("without", "random"), ("with", "run")):
         for bag in (1, 2):
-            result = results.read_result(tmp_path / name / f"bag{bag}")
-            assert result["weights"]["emotion"]["kind"] == source
-            assert result["member"]["bag"] == bag
-            assert found["scores"][name][bag - 1] == pytest.approx(result["metrics"]["val_macro_f1"])
-    report = result["weights"]["emotion"]
+            one = read_run(tmp_path / name / f"bag{bag}")
+            assert one.started_from["emotion"]["kind"] == source
+            assert one.member.bag == bag
+            assert found["scores"][name][bag - 1] == pytest.approx(one.val_macro_f1)
+    report = one.started_from["emotion"]
     assert (report["rows"], report["missing"], report["unexpected"]) == ("6 of the run's 6, for 6", 0, 0)
-    pretrained = results.read_result(tmp_path / "pretrained" / "1-store")
-    assert pretrained["member"]["appearance"] == "none"
+    pretrained = read_run(tmp_path / "pretrained" / "1-store")
+    assert pretrained.member.appearance == "none"
     assert pictures(tmp_path) == {"pretraining.png"}

@@ -12,8 +12,8 @@ import nbformat
 import papermill
 import pytest
 
-from lsdkit import demo
-from lsdkit.paths import PACKAGE_PARENT
+from lsdkit.common.paths import PACKAGE_PARENT
+from lsdkit.reproduce import demo
 
 NOTEBOOKS = sorted((PACKAGE_PARENT / "notebooks").glob("*.ipynb"))
 KNOWN = {"DATA_DIR", "RUN_DIR", "RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE"}
@@ -120,7 +120,7 @@ def test_training_tells_its_deviations():
 
 
 def test_the_demo_passes_only_parameters_that_exist(tmp_path, tiny_store):
-    jobs = [*demo.training_jobs(tmp_path, tiny_store), *demo.late_jobs(tmp_path)]
+    jobs = [*demo.list_training_jobs(tmp_path, tiny_store), *demo.list_late_jobs(tmp_path)]
     assert {job.notebook.stem for job in jobs} >= {"01_data_statistics", "02_mixup_visualisation", "03_train"}
     valid = {path: set(papermill.inspect_notebook(str(path))) for path in NOTEBOOKS}
     for job in jobs:

@@ -1,0 +1,221 @@
+"""From images on disk to a store: one function per kind of source, all ending in `lsdkit.data.writer.write_store`.
+
+A finished store whose settings and source are the same is kept and returned. Two processes that prepare the same
+folder take turns (a lock file beside it), so that notebooks started together render the open set once.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from lsdkit.common import files
+from lsdkit.common.expressions import CLASSES
+from lsdkit.common.paths import resolve
+from lsdkit.data import annotators
+from lsdkit.data.alignment import Annotate, Crop
+from lsdkit.data.deca import read_deca
+from lsdkit.data.decoding import LEAST, MOST
+from lsdkit.data.landmark_tables import read_table
+from lsdkit.data.readers import Listing, read_csv, read_folder, read_release
+from lsdkit.data.release import RENDERED_MARK, SIDE
+from lsdkit.data.store import Store
+from lsdkit.data.writer import write_store
+
+VERSION = 1  # of what this module and its readers do with a source; raised where a change makes other stores of it
+
+
+def prepare_release(source: str | Path, out: str | Path, **options) -> Store:
+    """Store the LSD release in `source` (see `lsdkit.data.readers.read_release`); `options` as in `prepare_folder`.
+
+    The kind is "synthetic", or "rendered" where the folder's faces.csv says that the open set's renderer made it.
+    """
+    listing = read_release(source)
+    kind = "rendered" if listing.rendered else "synthetic"
+    return _prepare(out, listing, kind, source, {"reader": "release"}, **options)
+
+
+def prepare_folder(source: str | Path, out: str | Path, **options) -> Store:
+    """Store the images of a folder per expression (see `lsdkit.data.readers.read_folder`).
+
+    Options of folders and CSV files: `split`, `validation` and `seed` as in `read_folder`; `kind`, what the faces are,
+    "photographs" (default), "rendered" or "synthetic".
+
+    Options of every source:
+        size: side of the stored square, pixels; None = the first image's own, or 112 with `crop`.
+        landmarks: "" none (beyond those that the source carries); "dlib" or "face-alignment" annotate now
+            (`lsdkit.data.annotators`); "deca:DIR" DECA's text files; "table:FILE" a table in [-1, 1], .csv or .npy
+            with a .keys.txt beside it (`lsdkit.data.landmark_tables.read_table`). Keys are the store's.
+        iscrop_false: states that DECA was run with `--iscrop False`.
+        crop: find and align the face of uncropped photographs; given landmarks are used for that, else those of the
+            annotator that `landmarks` names, else dlib's.
+        jobs: workers; None = all cores. progress: show a bar.
+    """
+    return _prepare_own(read_folder, "folder", source, out, **options)
+
+
+def prepare_csv(source: str | Path, out: str | Path, **options) -> Store:
+    """Store the images that a CSV file lists (see `lsdkit.data.readers.read_csv`); `options` as in `prepare_folder`."""
+    return _prepare_own(read_csv, "csv", source, out, **options)
+
+
+def summarise(store: Store) -> str:
+    """What a store holds, as lines of text: faces by split and expression, landmarks, and what was left out and why."""
+    counts = pd.DataFrame(store.manifest["counts"]).T
+    counts = counts.reindex(columns=[name for name in (*CLASSES, "") if name in counts.columns])
+    counts = counts.fillna(0).astype(int).rename(columns={"": "unlabelled"})
+    counts["all"] = counts.sum(axis=1)
+    lines = [f"{store.path}: {len(store)} faces ({store.kind}), {store.manifest['size']} px", counts.to_string()]
+    how = store.faces["landmarks"].value_counts()
+    lines.append("landmarks: " + ", ".join(f"{count} {name}" for name, count in how.items()))
+    where = f" (listed in {store.path / 'left_out.csv'})" if len(store.left_out) else ""
+    lines.append(f"left out: {len(store.left_out)}{where}")
+    for reason, rows in store.left_out.groupby("reason"):
+        first = "; ".join(f"{row.path} ({row.detail})" for row in rows.head(2).itertuples())
+        lines.append(f"  {reason}: {len(rows)}, such as {first}")
+    notes = store.manifest["notes"].items()
+    lines += [f"note: {note.replace('_', ' ')}: {count}" for note, count in notes if count]
+    return "\n".join(lines)
+
+
+def _prepare_own(
+    read: Callable[..., Listing],
+    reader: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    split: str = "",
+    validation: float = 0.2,
+    seed: int = 0,
+    kind: str = "photographs",
+    **options,
+) -> Store:
+    drawn = {"split": split, "validation": validation, "seed": seed}
+    return _prepare(out, read(source, **drawn), kind, source, {"reader": reader, "kind": kind, **drawn}, **options)
+
+
+def _prepare(
+    out: str | Path,
+    listing: Listing,
+    kind: str,
+    source: str | Path,
+    settings: dict,
+    *,
+    size: int | None = None,
+    landmarks: str = "",
+    iscrop_false: bool = False,
+    crop: bool = False,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Store:
+    out = resolve(out)
+    if size is not None and not LEAST <= size <= MOST:
+        raise ValueError(f"Expected `size` in {LEAST}..{MOST} pixels, but got {size}")
+    size = size or (SIDE if crop else None)
+    points, why_missing = _read_landmarks(landmarks, listing.table["key"], iscrop_false)
+    given = listing.landmarks | points
+    transform = _transform(landmarks, given, crop, size)
+    settings |= {"version": VERSION, "size": size, "landmarks": landmarks, "iscrop_false": iscrop_false, "crop": crop}
+    settings["source_digest"] = _digest(listing, given, why_missing)
+    if transform is not None:
+        settings["annotator_version"] = annotators.VERSION
+    root = listing.root.resolve()
+    if any((folder / RENDERED_MARK).is_file() for folder in (root, *root.parents)):
+        kind = "rendered"  # whatever was asked for: a part of the open set is no photograph
+    source = Path(source).resolve()
+    with hold_folder(out):
+        refuse_another_source(out, settings["reader"], source)
+        return keep_finished(out, settings) or write_store(
+            out,
+            listing.table,
+            given,
+            size=size,
+            kind=kind,
+            source=str(source),
+            settings=settings,
+            root=listing.root,
+            transform=transform,
+            left_out=listing.left_out,
+            landmark_source=landmarks.partition(":")[0] or "given",
+            why_missing=why_missing,
+            across_splits=listing.random_split,
+            jobs=jobs,
+            progress=progress,
+        )
+
+
+def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Landmarks from the files that `spec` names, by key, and why faces that files are there for have none."""
+    kind, _, place = spec.partition(":")
+    if not spec or spec in annotators.NAMES:
+        return {}, {}
+    if kind == "deca" and place:
+        deca = read_deca(place, keys, iscrop_false=iscrop_false)
+        return deca.points, dict.fromkeys(deca.implausible, "missing: implausible")
+    if kind == "table" and place:
+        points = read_table(place)
+        if not points.keys() & set(keys):
+            none = f"none of its {len(points)} keys is a face"
+            raise ValueError(f"Expected keys such as {keys.iloc[0]!r} in {place}, but {none}")
+        return points, {}
+    raise ValueError(f"Expected `landmarks` to be dlib, face-alignment, deca:DIR or table:FILE, but got {spec!r}")
+
+
+def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Callable | None:
+    name = landmarks if landmarks in annotators.NAMES else "dlib" if crop else ""
+    if not name:
+        return None
+    annotator = annotators.choose_annotator(name)  # ends at once, with what to install, where it cannot work
+    return Crop(size, given, annotator) if crop else Annotate(given, annotator)
+
+
+def _digest(listing: Listing, landmarks: dict, why_missing: dict) -> str:
+    """Changes with the table, the landmarks, and each file's size and time: is a store still its source's?"""
+    digest = hashlib.sha256(listing.table.to_csv(index=False).encode())
+    for path in listing.table["path"]:
+        file = listing.root / path
+        status = file.stat() if file.is_file() else None
+        digest.update(f"{status.st_size},{status.st_mtime_ns};".encode() if status else b"none;")
+    for key in sorted(landmarks):
+        digest.update(key.encode() + landmarks[key].tobytes())
+    for key in sorted(why_missing):
+        digest.update(f"{key},{why_missing[key]};".encode())
+    return digest.hexdigest()
+
+
+def refuse_another_source(out: Path, reader: str, source: Path) -> None:
+    """Raise `ValueError` where `out` holds the store of another source: it would be lost."""
+    if not (out / "manifest.json").is_file():
+        return
+    manifest = files.read_json(out / "manifest.json")
+    if (manifest["settings"].get("reader"), manifest["source"]) != (reader, str(source)):
+        raise ValueError(
+            f"Expected {out} to be free or a store of {source}, but it holds one of {manifest['source']}; "
+            "choose another --out, or remove it"
+        )
+
+
+def keep_finished(out: Path, settings: dict) -> Store | None:
+    """The store in `out` where it was made with these settings and its checksums hold; None has it made again."""
+    if not (out / "manifest.json").is_file() or files.read_json(out / "manifest.json").get("settings") != settings:
+        return None
+    try:
+        store = Store.open(out)
+        store.verify()
+    except ValueError as damage:
+        warnings.warn(f"{damage}; it is made again", stacklevel=3)
+        return None
+    return store
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold the lock of an output folder; the system frees it when a process dies."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.parent / f".{out.name}.lock"):
+        yield

@@ -1,0 +1,282 @@
+"""Readers: the LSD release, a folder per expression, or a CSV file become one table of faces.
+
+Each reader lists and checks; none decodes (that is `lsdkit.data.writer.write_store`). A class *folder* whose name is no
+expression ends the reading at once, because a misspelt folder would silently cost a whole class. A class *value* in a
+row of a CSV file that is no expression costs that row only: it is left out as "unknown_class", named and counted.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lsdkit.common.expressions import CLASSES, EXPRESSIONS, EXTRA, SPELLINGS, index_of, name_of, recognise
+from lsdkit.common.seeds import numpy_generator
+from lsdkit.data.landmark_tables import extract_points
+from lsdkit.data.release import CLASS_FOLDERS, FOLDER_OF_SPLIT, LIST_HEADER, TEST, TRAIN, VALIDATION
+from lsdkit.data.store import COLUMNS, SPLITS
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")  # any case
+SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "val": "validation"}
+SPLIT_NAMES |= {"valid": "validation", "test": "test", "testing": "test", "extra": "extra"}
+
+
+@dataclass
+class Listing:
+    """What a reader found.
+
+    `table` has the columns key, split, expression ("" = unknown), subject and path (relative to `root`, or absolute);
+    `left_out` holds rows path, reason, detail; `landmarks` maps keys to (68, 2) in [-1, 1] where the source carries
+    them; `random_split` says that this reader drew train and validation itself; `rendered` that the source says its
+    faces are.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    left_out: list[dict] = field(default_factory=list)
+    landmarks: dict[str, np.ndarray] = field(default_factory=dict)
+    random_split: bool = False
+    rendered: bool = False
+
+
+def read_release(folder: str | Path) -> Listing:
+    """Faces of the LSD release, or of the open set, which has its layout.
+
+    training_set_synthetic_images/<CLASS>/*.jpg and validation_set_real_images/<CLASS>/*.jpg with all six classes
+    (ANGER is spelt ANGRER there); lsd_test_data/*.jpg (may be absent) with a list file headed `image,expression`,
+    whose order the test faces take. Keys are "train/ANGER/12", "validation/FEAR/3" and "test/7". A faces.csv in the
+    folder supplies subjects, landmarks and test labels. Raises `FileNotFoundError` or `ValueError` where the folder
+    is something else.
+    """
+    root = _check_folder(folder)
+    if missing := [name for name in (TRAIN, VALIDATION) if not (root / name).is_dir()]:
+        raise FileNotFoundError(
+            f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is absent. Found: "
+            f"{_join(path.name + '/' for path in _list_folders(root))}. Another layout: `lsdkit prepare folder`"
+        )
+    rows = []
+    for split in ("train", "validation"):
+        place = root / FOLDER_OF_SPLIT[split]
+        faces = _list_classes(root, place, split)
+        if absent := sorted(set(EXPRESSIONS) - {row["expression"] for row in faces}):
+            wanted = ", ".join(CLASS_FOLDERS)
+            raise ValueError(f"Expected images of {wanted} in {place}, but found none of {', '.join(absent)}")
+        rows += faces
+    if (root / TEST).is_dir():
+        rows += _list_tests(root / TEST)
+    listing = Listing(root, _tabulate(rows))
+    return _add_release_table(listing) if (root / "faces.csv").is_file() else listing
+
+
+def read_folder(folder: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
+    """Faces in a folder per expression, or in train/validation/test folders that each hold such folders.
+
+    Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
+    drawn by `seed` image by image (one person may land on both sides), becomes the validation set; `split` puts all
+    faces in one split instead. Files beside the folders are ignored. Raises `ValueError` for an empty class folder or
+    one whose name is no expression (with the nearest known spelling).
+    """
+    root = _check_folder(folder)
+    _check_split(split, validation)
+    if splits := [path for path in _list_folders(root) if path.name.lower() in SPLIT_NAMES]:
+        if split:
+            names = _join(path.name for path in splits)
+            raise ValueError(f"Expected no `split` where {root} has {names}, but got {split!r}")
+        rows = [row for path in splits for row in _list_classes(root, path, SPLIT_NAMES[path.name.lower()])]
+        return Listing(root, _tabulate(rows))
+    listing = Listing(root, _tabulate(_list_classes(root, root, split or "train")))
+    return listing if split else _split_off(listing, validation, seed)
+
+
+def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
+    """Faces listed in a CSV file: columns path and expression, and optionally split, subject and key.
+
+    Paths are relative to the file's folder, or absolute. An empty expression means unknown. Class codes (0, 1, ...)
+    are refused, since data sets number their classes differently; a value that is no expression leaves its row out as
+    "unknown_class". Without a column split, `split` and `validation` act as in `read_folder`, and rows without an
+    expression go to "test". Raises `ValueError` naming missing columns.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"Expected a CSV file with the columns path and expression, but {file} is not a file")
+    _check_split(split, validation)
+    data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+    data.columns = [str(name).strip() for name in data.columns]
+    for name in ("path", "expression"):
+        if name not in data.columns:
+            near = get_close_matches(name, data.columns, 1, 0.5)
+            hint = f"; rename {near[0]!r} to {name!r}" if near else ""
+            raise ValueError(f"Expected a column {name!r} in {file}, but found {_join(data.columns)}{hint}")
+    codes = data["expression"][data["expression"].str.fullmatch(r"\s*-?\d+(\.0)?\s*")]
+    if len(codes):
+        raise ValueError(
+            f"Expected names of expressions in {file}, but got the code {codes.iloc[0]!r}: codes differ between data "
+            f"sets. Write one of {', '.join(CLASSES)} instead"
+        )
+    rows, left_out = [], []
+    for row in data.to_dict("records"):
+        spelling = row["expression"].strip()
+        name = recognise(spelling)
+        if spelling and not name:
+            left_out.append({"path": row["path"], "reason": "unknown_class", "detail": _suggest(spelling)})
+            continue
+        place = row["split"].strip().lower() if "split" in row else split or ("train" if name else "test")
+        if place not in SPLIT_NAMES:
+            raise ValueError(f"Expected `split` in {file} to be one of {', '.join(SPLIT_NAMES)}, but got {place!r}")
+        place = "extra" if name in EXTRA else SPLIT_NAMES[place]
+        key = row.get("key", "") or "/".join(filter(None, (place, name, Path(row["path"]).stem)))
+        rows.append(_make_row(key, place, name, row.get("subject", ""), row["path"]))
+    if not rows:
+        detail = f": {left_out[0]['detail']}" if left_out else ""
+        raise ValueError(f"Expected faces in {file}, but none of its {len(data)} rows could be used{detail}")
+    if "key" in data.columns and len({row["key"] for row in rows}) < len(rows):
+        raise ValueError(f"Expected each key of {file} once, but the column 'key' repeats some")
+    listing = Listing(file.parent, _tabulate(rows), left_out)
+    if split or "split" in data.columns:
+        return listing
+    return _split_off(listing, validation, seed, rename="key" not in data.columns)
+
+
+def _check_folder(folder: str | Path) -> Path:
+    folder = Path(folder)
+    if not folder.is_dir():
+        near = get_close_matches(folder.name, [path.name for path in _list_folders(folder.parent)], 1)
+        hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
+        raise FileNotFoundError(f"Expected a folder, but {folder} is not one{hint}")
+    return folder
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _list_images(folder: Path) -> list[str]:
+    """Image files at any depth, relative to the folder, hidden ones left away, in natural order (2 before 10)."""
+    images = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inner = "" if place == str(folder) else Path(place).relative_to(folder).as_posix() + "/"
+        images += [inner + name for name in names if name.lower().endswith(IMAGES) and not name.startswith(".")]
+    return sorted(images, key=_split_numbers)
+
+
+def _split_numbers(text: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _list_classes(root: Path, folder: Path, split: str) -> list[dict]:
+    """Rows of a folder that holds a folder per expression."""
+    rows = []
+    for path in _list_folders(folder):
+        images, name = _list_images(path), recognise(path.name)
+        if not name and not images:
+            continue
+        if not name:
+            raise ValueError(
+                f"Expected the folders in {folder} to be named after expressions, but got {path.name!r} with "
+                f"{len(images)} images; {_suggest(path.name)}"
+            )
+        if not images:
+            raise ValueError(f"Expected images in {path} ({', '.join(IMAGES)}), but found none; fill or remove it")
+        place = "extra" if name in EXTRA else split
+        inside = path.relative_to(root).as_posix()
+        rows += [_make_row(f"{place}/{name}/{i.rpartition('.')[0]}", place, name, "", f"{inside}/{i}") for i in images]
+    if not rows:
+        names = _join(path.name for path in folder.iterdir())
+        raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {names}")
+    return rows
+
+
+def _list_tests(folder: Path) -> list[dict]:
+    """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
+    images, listed = _list_images(folder), {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in IMAGES and _is_list(path)):
+        lines = pd.read_csv(path, dtype=str, keep_default_na=False)
+        listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
+    rows = []
+    for name in dict.fromkeys([*listed, *images]):
+        code = listed.get(name, "")
+        label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
+        key = f"test/{Path(name).with_suffix('').as_posix()}"
+        rows.append(_make_row(key, "test", label, "", f"{folder.name}/{name}"))
+    return rows
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file begins with the line `image,expression`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.readline(64).decode("utf-8-sig", "replace").replace(" ", "").strip() == LIST_HEADER
+
+
+def _make_row(*values: str) -> dict[str, str]:
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _tabulate(rows: list[dict]) -> pd.DataFrame:
+    """Table with unique keys: where two files of a class share a stem, the later one's key gets "~2", "~3", ..."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    repeat = table.groupby("key").cumcount()
+    table["key"] = table["key"].where(repeat == 0, table["key"] + "~" + (repeat + 1).astype(str))
+    return table
+
+
+def _add_release_table(listing: Listing) -> Listing:
+    """Take subjects, landmarks and test labels from the folder's faces.csv, matched by key."""
+    file, table, text = listing.root / "faces.csv", listing.table, ["key", "expression", "subject"]
+    given = pd.read_csv(file, dtype=dict.fromkeys(text, str), keep_default_na=False)
+    if missing := set(text) - set(given.columns):
+        raise ValueError(f"Expected the columns key, expression and subject in {file}, but lacks {_join(missing)}")
+    if "x0" in given.columns:
+        listing.landmarks = extract_points(given[given["key"].isin(table["key"])], file)
+    listing.rendered = "variant" in given.columns
+    given = given[text].set_index("key").reindex(table["key"])
+    if given["expression"].isna().all():
+        raise ValueError(f"Expected keys such as {table['key'].iloc[0]!r} in {file}, but none matches an image")
+    names = given["expression"].fillna("").str.strip().to_numpy()
+    disagree = (names != "") & (table["expression"] != "").to_numpy() & (names != table["expression"].to_numpy())
+    if disagree.any():
+        row = table[disagree].iloc[0]
+        raise ValueError(f"{file} calls {row['key']} {names[disagree][0]}, but its folder says {row['expression']}")
+    table["expression"] = np.where(table["expression"] == "", names, table["expression"])
+    table["subject"] = given["subject"].fillna("").to_numpy()
+    return listing
+
+
+def _split_off(listing: Listing, validation: float, seed: int, rename: bool = True) -> Listing:
+    """Move a share of each expression's training faces to the validation split, drawn by the seed."""
+    table = listing.table.copy()
+    for name in EXPRESSIONS:
+        rows = np.flatnonzero((table["split"] == "train") & (table["expression"] == name))
+        count = min(len(rows) - 1, max(1, round(validation * len(rows)))) if validation and len(rows) > 1 else 0
+        chosen = numpy_generator(seed, "validation", name).permutation(rows)[:count]
+        table.loc[chosen, "split"] = "validation"
+        if rename:
+            table.loc[chosen, "key"] = "validation/" + table.loc[chosen, "key"].str.removeprefix("train/")
+    return Listing(listing.root, table, listing.left_out, random_split=True)
+
+
+def _check_split(split: str, validation: float) -> None:
+    if split and split not in SPLITS:
+        raise ValueError(f"Expected `split` to be train, validation, test or extra, but got {split!r}")
+    if not 0 <= validation < 1:
+        raise ValueError(f"Expected `validation` to be a share in [0, 1), but got {validation}")
+
+
+def _suggest(spelling: str) -> str:
+    words = [word for name in CLASSES for word in SPELLINGS[name] if len(word) > 3]
+    near = get_close_matches(spelling.strip().lower(), words, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{spelling!r} is no known expression; {hint}Known: {', '.join(CLASSES).lower()}"
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:12]) or "nothing"

@@ -1,0 +1,1 @@
+"""Figures in one style: arrays in, matplotlib figures out."""

@@ -1,0 +1,294 @@
+"""Figures in one style: arrays in, matplotlib Figure out.
+
+Nothing here touches pyplot's list of open figures, so a notebook that draws a hundred keeps none of them. Colours
+are Okabe and Ito's, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/); no figure
+relies on colour alone.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import figure, ticker
+
+from lsdkit.common.expressions import EXPRESSIONS
+
+COLOURS = dict(zip(EXPRESSIONS, ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#56B4E9"), strict=True))
+INK, MUTED, GRID, MAIN, SECOND = "#222222", "#6b6b6b", "#e4e4e4", "#0072B2", "#D55E00"
+SERIES = tuple(zip((MAIN, SECOND, "#009E73", "#E69F00"), ("-", "--", ":", "-."), strict=True))
+LABELS = tuple(name.capitalize() for name in EXPRESSIONS)
+STYLE = {
+    "axes.edgecolor": MUTED,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "grid.color": GRID,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+}
+
+styled = mpl.rc_context(STYLE)  # decorates each function that draws
+
+
+class Figure(figure.Figure):
+    """A matplotlib Figure that a notebook shows by itself, whichever backend is active."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(drawn: figure.Figure, dpi: float | None = None) -> bytes:
+    """The figure as the bytes of a PNG file, at the figure's own resolution unless `dpi` says otherwise."""
+    stream = io.BytesIO()
+    drawn.savefig(stream, format="png", dpi=dpi or drawn.dpi)
+    return stream.getvalue()
+
+
+def new_axes(rows: int, columns: int, width: float, height: float, **options: object) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` x `height` inches and its axes as an array (rows, columns)."""
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, drawn.subplots(rows, columns, squeeze=False, **options)
+
+
+@styled
+def class_counts(counts: Mapping[str, Sequence[int]], names: Sequence[str] = LABELS) -> Figure:
+    """Bars of the number of faces of each class, one panel a split; `counts` maps a split to K counts."""
+    drawn, axes = new_axes(1, len(counts), max(5.2, 3.6 * len(counts)), 2.7, sharey=True)
+    palette = list(COLOURS.values())
+    for ax, (split, values) in zip(axes[0], counts.items(), strict=True):
+        values = np.asarray(values)
+        colours = palette if len(names) == len(palette) else [MAIN] * len(names)
+        sns.barplot(x=values, y=list(names), hue=list(names), palette=colours, legend=False, ax=ax, saturation=1)
+        total, filled = values.sum(), values[values > 0]
+        for row, value in enumerate(values):
+            ax.text(value, row, f" {value:,} ({value / max(total, 1):.0%})", va="center", fontsize=9)
+        ratio = f"\nlargest : smallest {filled.max() / filled.min():.1f} : 1" if len(filled) else ""
+        ax.set_title(f"{split}: {total:,} faces{ratio}", fontsize=10)
+        ax.set(xlabel="faces", ylabel="", xlim=(0, max(values.max(), 1) * 1.38))
+        ax.tick_params(left=False)
+    return drawn
+
+
+@styled
+def subject_counts(subjects: Sequence[str], expressions: Sequence[str]) -> Figure:
+    """Faces of each subject (columns, from most faces to fewest) in each class (rows), as a heat map with totals."""
+    table = pd.crosstab(pd.Series(expressions, name="expression"), pd.Series(subjects, name="subject"))
+    table = table.reindex(EXPRESSIONS, fill_value=0).loc[:, table.sum().sort_values(ascending=False).index]
+    drawn, axes = new_axes(2, 1, 10, 4.2, sharex=True, height_ratios=(1, 1.6))
+    totals = table.sum().to_numpy()
+    axes[0, 0].bar(np.arange(len(totals)) + 0.5, totals, width=0.8, color=MAIN)
+    axes[0, 0].set(ylabel="faces")
+    spread = f"{totals.min()} to {totals.max()} faces each (median {np.median(totals):.0f})"
+    axes[0, 0].set_title(f"{len(totals)} subjects, {spread}")
+    few = len(totals) <= 40
+    sns.heatmap(table, ax=axes[1, 0], cmap="Blues", cbar_kws={"label": "faces", "pad": 0.01}, xticklabels=few)
+    axes[1, 0].set_yticklabels(LABELS, rotation=0)
+    axes[1, 0].set(xlabel="subject, from most faces to fewest", ylabel="")
+    return drawn
+
+
+@styled
+def beta_density(alphas: Sequence[float] = (0.1, 1.0, 4.0), draws: np.ndarray | None = None) -> Figure:
+    """Density of lambda ~ Beta(alpha, alpha); `draws` adds a histogram of sampled lambdas, for the first alpha."""
+    drawn, axes = new_axes(1, 1, 6.4, 2.9)
+    ax, grid = axes[0, 0], np.linspace(0.001, 0.999, 999)
+    if draws is not None:
+        label = f"{len(draws):,} draws at {alphas[0]:g}"
+        ax.hist(draws, bins=40, range=(0, 1), density=True, color=GRID, edgecolor="white", label=label)
+    for alpha, (colour, style) in zip(alphas, SERIES, strict=False):
+        density = (grid * (1 - grid)) ** (alpha - 1) * math.gamma(2 * alpha) / math.gamma(alpha) ** 2
+        ax.plot(grid, density, style, color=colour, label=f"alpha = {alpha:g}")
+    ax.set(xlabel="lambda, share of the first face", ylabel="density", xlim=(0, 1), ylim=(0, 6))
+    ax.legend(loc="upper center", ncols=2)
+    return drawn
+
+
+@styled
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Loss, its parts and validation macro F1 by epoch; the columns are history.csv's."""
+    drawn, axes = new_axes(1, 3, 10.5, 2.9)
+    epochs = history["epoch"]
+    total, parts, score = axes[0]
+    total.plot(epochs, history["loss"], color=MAIN, marker="o", ms=4, label="training, all parts")
+    if "val_loss" in history:
+        total.plot(epochs, history["val_loss"], "--", color=SECOND, marker="s", ms=4, label="validation, expression")
+    total.legend()
+    names = ("expression", "affinity", "partition", "landmarks")
+    for part, colour, marker in zip(names, ("#D55E00", "#009E73", "#CC79A7", "#E69F00"), "os^D", strict=True):
+        if part in history:
+            parts.plot(epochs, history[part], color=colour, marker=marker, ms=4, label=part)
+    parts.set_yscale("log")
+    parts.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    parts.yaxis.set_major_formatter("{x:g}")
+    parts.yaxis.set_minor_locator(ticker.NullLocator())
+    parts.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    score.plot(epochs, history["val_macro_f1"], color=MAIN, marker="o", ms=4)
+    best = history["val_macro_f1"].idxmax()
+    kept = (epochs[best], history["val_macro_f1"][best])
+    score.plot(*kept, "o", ms=11, mfc="none", mec=SECOND)
+    score.annotate("kept", kept, (0, 9), textcoords="offset points", color=SECOND, ha="center")
+    score.axhline(1 / 6, color=MUTED, lw=1, ls=":")
+    score.text(1, 1 / 6, " chance", transform=score.get_yaxis_transform(), fontsize=8, color=MUTED, va="center")
+    score.set(ylim=(0, 1))
+    titles, units = ("Loss", "Parts of the training loss", "Validation"), ("loss", "loss, log scale", "macro F1")
+    for ax, title, unit in zip(axes[0], titles, units, strict=True):
+        ax.set(xlabel="epoch", ylabel=unit)
+        ax.set_title(title)
+        ax.grid(axis="y")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            ax.set_xlim(epochs.iloc[0] - 1, epochs.iloc[0] + 1)
+    return drawn
+
+
+@styled
+def per_class_f1(
+    scores: Sequence[float], low: Sequence[float] | None = None, high: Sequence[float] | None = None
+) -> Figure:
+    """Bars of F1 per class, in [0, 1], with the interval from `low` to `high` where given; dashed: their mean."""
+    drawn, axes = new_axes(1, 1, 6.6, 2.9)
+    ax, scores = axes[0, 0], np.asarray(scores, dtype=float)
+    ax.bar(LABELS, scores, color=list(COLOURS.values()), width=0.65)
+    tops = scores if high is None else np.maximum(scores, high)
+    if low is not None and high is not None:
+        reach = (np.maximum(scores - low, 0), np.maximum(high - scores, 0))
+        ax.errorbar(LABELS, scores, yerr=reach, fmt="none", ecolor=INK, capsize=4, lw=1.2)
+    for place, (score, top) in enumerate(zip(scores, tops, strict=True)):
+        ax.text(place, top + 0.02, f"{score:.2f}", ha="center", fontsize=9)
+    ax.axhline(scores.mean(), color=INK, lw=1, ls="--")
+    ax.text(5.45, scores.mean(), f" macro\n {scores.mean():.3f}", va="center", fontsize=9)
+    ax.set(ylabel="F1", ylim=(0, max(1.0, tops.max() + 0.1)), xlim=(-0.5, 5.45))
+    ax.tick_params(bottom=False)
+    ax.grid(axis="y")
+    return drawn
+
+
+@styled
+def confusion(counts: np.ndarray, names: Sequence[str] = LABELS) -> Figure:
+    """Confusion counts (K, K), rows the truth and columns the prediction; coloured by the share of the row."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = np.vectorize(lambda part, count: f"{part:.0%}\n{count}")(share, counts)
+    drawn, axes = new_axes(1, 1, 6.2, 4.8)
+    options = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "annot_kws": {"fontsize": 8.5}}
+    options |= {"xticklabels": names, "yticklabels": names, "cbar_kws": {"label": "share of the class's faces"}}
+    sns.heatmap(share, annot=texts, fmt="", ax=axes[0, 0], **options)
+    axes[0, 0].set(xlabel="predicted", ylabel="true")
+    axes[0, 0].tick_params(left=False, bottom=False, rotation=0)
+    return drawn
+
+
+@styled
+def score_intervals(
+    names: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    groups: Sequence[str],
+    score: str = "",
+) -> Figure:
+    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets the colour."""
+    drawn, axes = new_axes(1, 1, 8.4, 0.9 + 0.3 * len(names))
+    ax, places = axes[0, 0], np.arange(len(names))
+    values, low, high, groups = (np.asarray(column) for column in (values, low, high, groups))
+    looks = zip(dict.fromkeys(groups.tolist()), (MAIN, "#E69F00", SECOND, "#009E73"), "osDv", strict=False)
+    for group, colour, marker in looks:
+        chosen = groups == group
+        ax.hlines(places[chosen], low[chosen], high[chosen], color=colour, lw=2, alpha=0.55)
+        ax.plot(values[chosen], places[chosen], marker, color=colour, ms=7, label=group)
+    for place, value, right in zip(places, values, high, strict=True):
+        ax.text(right, place, f"  {value:.3f}", va="center", fontsize=9)
+    if not score:
+        ax.axvline(1 / 6, color=MUTED, lw=1, ls=":")
+    ax.set(xlim=(0, 1), xlabel=score or "macro F1 (dotted: chance, 1/6)", ylim=(len(names) - 0.4, -0.6))
+    ax.set_yticks(places, names, fontsize=9)
+    ax.tick_params(left=False)
+    ax.grid(axis="x")
+    drawn.legend(loc="outside upper left", ncols=4)
+    return drawn
+
+
+@styled
+def agreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
+    """Share of faces (M, M) on which two members name the same class; columns carry the rows' numbers."""
+    count = len(names)
+    rows = [f"{name}  [{number}]" for number, name in enumerate(names, 1)]
+    drawn, axes = new_axes(1, 1, 0.5 * count + 4.6, 0.42 * count + 0.8)
+    options = {"annot": count <= 20, "fmt": ".2f", "cmap": "Blues", "vmax": 1, "annot_kws": {"fontsize": 8.5}}
+    bar = {"label": "share of faces\nwith the same answer"}
+    sns.heatmap(matrix, ax=axes[0, 0], xticklabels=range(1, count + 1), yticklabels=rows, cbar_kws=bar, **options)
+    axes[0, 0].tick_params(left=False, bottom=False, rotation=0)
+    axes[0, 0].set_xlabel("member")
+    return drawn
+
+
+@styled
+def votes(probabilities: np.ndarray, names: Sequence[str], truth: int) -> Figure:
+    """Probabilities (M, K) that members give one face, a panel each; the true class's bar is marked."""
+    drawn, axes = new_axes(1, len(probabilities), 2.1 * len(probabilities) + 0.9, 2.1, sharey=True)
+    for ax, row, name in zip(axes[0], probabilities, names, strict=True):
+        bars = ax.barh(LABELS, row, color=list(COLOURS.values()))
+        bars[truth].set(edgecolor=INK, linewidth=1.8)
+        for place, value in enumerate(row):
+            weight = "bold" if place == row.argmax() else "normal"
+            ax.text(value, place, f" {value:.2f}", va="center", fontsize=8, fontweight=weight)
+        ax.set(xlim=(0, 1.25), xticks=(0, 0.5, 1), ylim=(5.6, -0.6), xlabel="probability")
+        ax.set_title(name, fontsize=9)
+        ax.tick_params(left=False)
+    return drawn
+
+
+@styled
+def split_densities(values: Mapping[str, Mapping[str, np.ndarray]], notes: Mapping[str, str] | None = None) -> Figure:
+    """Distributions of measures by split, {axis label: {split: values}}, a panel each; `notes` are their titles."""
+    drawn, axes = new_axes(1, len(values), 2.6 * len(values) + 0.4, 2.6)
+    for ax, (name, splits) in zip(axes[0], values.items(), strict=True):
+        everything = np.concatenate(list(splits.values()))
+        low, high = np.quantile(everything, (0.002, 0.998))
+        fewest = min((len(part) for part in splits.values() if len(part)), default=1)
+        edges = np.linspace(low, max(high, low + 1e-6), int(np.clip(np.sqrt(fewest), 8, 30)) + 1)
+        for (split, part), (colour, style) in zip(splits.items(), SERIES, strict=False):
+            if len(part):
+                share = np.histogram(np.clip(part, low, high), edges)[0] / len(part)
+                ax.stairs(share, edges, color=colour, ls=style, lw=1.6, label=split)
+        ax.set(xlabel=name, yticks=(), ylim=(0, None))
+        ax.set_title((notes or {}).get(name, ""), fontsize=9)
+    axes[0, 0].set_ylabel("share of faces")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper left", ncols=4)
+    return drawn
+
+
+@styled
+def shape_distances(distances: np.ndarray, limit: float) -> Figure:
+    """Histogram of Procrustes distances to the mean shape, counts on a log scale, with the limit for outliers."""
+    known = distances[np.isfinite(distances)]
+    drawn, axes = new_axes(1, 1, 6.4, 2.6)
+    ax, far = axes[0, 0], int((known > limit).sum())
+    ax.hist(known, bins=int(np.clip(np.sqrt(len(known)), 10, 60)), color=MAIN)
+    ax.axvline(limit, color=SECOND, ls="--", lw=1.4)
+    ax.text(limit, 0.97, f" {far:,} beyond {limit:.2f}", transform=ax.get_xaxis_transform(), va="top", fontsize=9)
+    ax.set(xlabel="distance to the mean shape (0 the same, 1 nothing in common)", ylabel="faces, log scale")
+    ax.set(yscale="log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set(xlim=(0, max(1.25 * limit, known.max(initial=0) * 1.05)))
+    return drawn

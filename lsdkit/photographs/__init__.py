@@ -1,0 +1,1 @@
+"""The benchmark: networks and regressions that saw rendered faces alone, scored on photographs."""

@@ -1,0 +1,1 @@
+"""The paper's experiment: its members, the sweep over them, its tables and claims beside ours, and the demo."""

@@ -1,0 +1,1 @@
+"""Published weights: what sets there are, how their files are read, and every key accounted for."""

@@ -1,0 +1,206 @@
+"""Readers of the release, of folders and of CSV files: what they list, and what ends them at once."""
+
+import pandas as pd
+import pytest
+
+from lsdkit.common.landmarks import COORDINATES
+from lsdkit.data.readers import read_csv, read_folder, read_release
+from lsdkit.data.release import CLASS_FOLDERS, LIST_HEADER, TEST, TRAIN, VALIDATION
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"a reader does not decode")
+
+
+def release(root, train=("1.jpg", "2.JPG", "10.jpg")):
+    """An empty-imaged release in `root`: three training and one validation face a class, three test faces."""
+    for name in CLASS_FOLDERS:
+        touch(root / TRAIN / name, *train, ".DS_Store")
+        touch(root / VALIDATION / name, "1.jpg")
+    touch(root / VALIDATION, ".DS_Store")
+    touch(root / TEST, "0.jpg", "1.jpg", "2.jpg", ".DS_Store")
+    (root / TEST / "list.csv").write_text(f"{LIST_HEADER}\n2.jpg,\n0.jpg,3\n1.jpg,-1\n")
+    return root
+
+
+def test_release_keys_splits_and_spelling(tmp_path):
+    listing = read_release(release(tmp_path))
+    table = listing.table
+    assert listing.left_out == []
+    assert table["split"].value_counts().to_dict() == {"train": 18, "validation": 6, "test": 3}
+    assert table["key"].is_unique
+    assert table["key"].tolist()[:3] == ["train/ANGER/1", "train/ANGER/2", "train/ANGER/10"]  # natural order
+    assert table["path"].tolist()[1] == f"{TRAIN}/ANGRER/2.JPG"
+    assert table[table["key"] == "validation/FEAR/1"]["expression"].tolist() == ["FEAR"]
+    test = table[table["split"] == "test"]
+    assert test["key"].tolist() == ["test/2", "test/0", "test/1"]  # the list's order
+    assert test["expression"].tolist() == ["", "HAPPINESS", ""]
+
+
+def test_release_without_test_data_or_list(tmp_path):
+    release(tmp_path)
+    (tmp_path / TEST / "list.csv").unlink()
+    assert read_release(tmp_path).table["key"].tolist()[-3:] == ["test/0", "test/1", "test/2"]
+    for file in (tmp_path / TEST).iterdir():
+        file.unlink()
+    (tmp_path / TEST).rmdir()
+    assert set(read_release(tmp_path).table["split"]) == {"train", "validation"}
+
+
+def test_release_table_supplies_subjects_landmarks_and_test_labels(tmp_path):
+    release(tmp_path)
+    keys = ["train/ANGER/10", "test/2", "train/FEAR/99"]
+    faces = pd.DataFrame(
+        {"key": keys, "split": "", "expression": ["ANGER", "FEAR", "FEAR"], "subject": ["007", "b", "c"]}
+    )
+    points = pd.DataFrame([[place / 200 for place in range(136)]] * 3, columns=list(COORDINATES))
+    faces = pd.concat([faces.assign(variant=0), points], axis=1)
+    faces.to_csv(tmp_path / "faces.csv", index=False)
+    listing = read_release(tmp_path)
+    table = listing.table.set_index("key")
+    assert table.loc["train/ANGER/10", "subject"] == "007"
+    assert table.loc["test/2", ["expression", "subject"]].tolist() == ["FEAR", "b"]
+    assert table.loc["train/ANGER/1", "subject"] == ""
+    assert sorted(listing.landmarks) == ["test/2", "train/ANGER/10"]
+    assert listing.landmarks["test/2"][67].tolist() == [134 / 200, 135 / 200]
+    assert listing.rendered
+    faces.assign(expression="SADNESS").to_csv(tmp_path / "faces.csv", index=False)
+    with pytest.raises(ValueError, match="calls train/ANGER/10 SADNESS"):
+        read_release(tmp_path)
+    faces.assign(key=["a", "b", "c"]).to_csv(tmp_path / "faces.csv", index=False)
+    with pytest.raises(ValueError, match="none matches"):
+        read_release(tmp_path)
+
+
+def test_release_ends_at_a_wrong_folder_an_empty_class_and_a_misspelt_one(tmp_path):
+    touch(tmp_path / "elsewhere" / "pictures", "1.jpg")
+    with pytest.raises(FileNotFoundError, match=r"training_set_synthetic_images.*Found: pictures/"):
+        read_release(tmp_path / "elsewhere")
+    root = release(tmp_path / "release")
+    with pytest.raises(FileNotFoundError, match=r"did you mean .*release"):
+        read_release(tmp_path / "relaese")
+    (root / VALIDATION / "FEAR" / "1.jpg").unlink()
+    with pytest.raises(ValueError, match=r"FEAR .* but found none"):
+        read_release(root)
+    (root / VALIDATION / "FEAR").rmdir()
+    with pytest.raises(ValueError, match="found none of FEAR"):
+        read_release(root)
+    touch(root / VALIDATION / "FAER", "1.jpg")
+    with pytest.raises(ValueError, match=r"'FAER' with 1 images.*did you mean 'fear'"):
+        read_release(root)
+
+
+def test_folder_spellings_extras_and_things_beside(tmp_path):
+    for name in ("happy", "Angry", "neutral", "Contempt"):
+        touch(tmp_path / name, *(f"{i}.png" for i in range(10)), "Thumbs.db")
+    touch(tmp_path, "README.md", "loose.jpg")
+    (tmp_path / "notes").mkdir()  # no images: not a class
+    listing = read_folder(tmp_path, validation=0.2)
+    counts = listing.table.groupby(["split", "expression"]).size().to_dict()
+    assert counts == {
+        ("train", "ANGER"): 8,
+        ("train", "HAPPINESS"): 8,
+        ("validation", "ANGER"): 2,
+        ("validation", "HAPPINESS"): 2,
+        ("extra", "NEUTRAL"): 10,
+        ("extra", "CONTEMPT"): 10,
+    }
+    assert listing.random_split
+    assert all(
+        key.startswith(f"{split}/") for key, split in zip(listing.table["key"], listing.table["split"], strict=True)
+    )
+
+
+def test_folder_split_is_a_function_of_the_seed(tmp_path):
+    for name in ("fear", "sad"):
+        touch(tmp_path / name, *(f"{i}.jpg" for i in range(40)))
+    first, again, other = (set(read_folder(tmp_path, seed=seed).table["key"]) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert set(read_folder(tmp_path, split="test").table["split"]) == {"test"}
+    assert set(read_folder(tmp_path, validation=0).table["split"]) == {"train"}
+
+
+def test_folder_keeps_at_least_one_face_on_each_side(tmp_path):
+    touch(tmp_path / "fear", "1.jpg", "2.jpg", "3.jpg")
+    touch(tmp_path / "sad", "1.jpg")
+    counts = read_folder(tmp_path, validation=0.01).table.groupby(["expression", "split"]).size()
+    assert counts.to_dict() == {("FEAR", "train"): 2, ("FEAR", "validation"): 1, ("SADNESS", "train"): 1}
+
+
+def test_folder_with_splits_of_its_own(tmp_path):
+    for split in ("Train", "val", "test"):
+        touch(tmp_path / split / "sad", "1.jpg", "1.png")
+    table = read_folder(tmp_path).table
+    assert set(table["split"]) == {"train", "validation", "test"}
+    assert sorted(table["key"])[:2] == ["test/SADNESS/1", "test/SADNESS/1~2"]  # one stem, two files: two keys
+    with pytest.raises(ValueError, match="no `split`"):
+        read_folder(tmp_path, split="train")
+
+
+def test_folder_ends_at_misspelt_empty_and_absent_classes(tmp_path):
+    touch(tmp_path / "a" / "hapiness", "1.jpg")
+    with pytest.raises(ValueError, match="did you mean 'happiness'"):
+        read_folder(tmp_path / "a")
+    (tmp_path / "b" / "fear").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"Expected images in .*fear .*but found none"):
+        read_folder(tmp_path / "b")
+    touch(tmp_path / "c", "1.jpg")
+    with pytest.raises(ValueError, match=r"folder per expression .* found: 1.jpg"):
+        read_folder(tmp_path / "c")
+    with pytest.raises(ValueError, match="validation"):
+        read_folder(tmp_path / "a", validation=20)
+    with pytest.raises(FileNotFoundError):
+        read_folder(tmp_path / "absent")
+
+
+def write_csv(tmp_path, text):
+    file = tmp_path / "faces.csv"
+    file.write_text(text)
+    return file
+
+
+def test_csv_columns_and_unknown_values(tmp_path):
+    text = "path,expression,split,subject\na/1.jpg,Happy,train,anna\n/abs/2.jpg,sad,val,ben\n"
+    text += "3.jpg,,test,\n4.jpg,bored,train,\n5.jpg,neutral,train,c\n"
+    listing = read_csv(write_csv(tmp_path, text))
+    left_out = listing.left_out
+    assert listing.table.values.tolist() == [
+        ["train/HAPPINESS/1", "train", "HAPPINESS", "anna", "a/1.jpg"],
+        ["validation/SADNESS/2", "validation", "SADNESS", "ben", "/abs/2.jpg"],
+        ["test/3", "test", "", "", "3.jpg"],
+        ["extra/NEUTRAL/5", "extra", "NEUTRAL", "c", "5.jpg"],
+    ]
+    assert [(row["path"], row["reason"]) for row in left_out] == [("4.jpg", "unknown_class")]
+    assert "bored" in left_out[0]["detail"]
+
+
+def test_csv_keys_of_its_own_are_kept(tmp_path):
+    rows = "".join(f"{i}.jpg,fear,train/{i}\n" for i in range(10))
+    listing = read_csv(write_csv(tmp_path, "path,expression,key\n" + rows))
+    assert listing.table["key"].tolist() == [f"train/{i}" for i in range(10)]
+    assert listing.table["split"].value_counts().to_dict() == {"train": 8, "validation": 2}
+    with pytest.raises(ValueError, match="repeats"):
+        read_csv(write_csv(tmp_path, "path,expression,key\na.jpg,fear,k\nb.jpg,fear,k\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,expresion\n1.jpg,fear\n", "rename 'expresion' to 'expression'"),
+        ("image,expression\n1.jpg,fear\n", "column 'path'.*found expression, image"),
+        ("path,expression\n1.jpg,3\n", "code '3'"),
+        ("path,expression\n1.jpg,hapy\n", "none of its 1 rows.*did you mean 'happy'"),
+        ("path,expression,split\n1.jpg,fear,trian\n", "'trian'"),
+    ],
+)
+def test_csv_ends_at(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_csv(write_csv(tmp_path, text))
+
+
+def test_csv_absent(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path and expression"):
+        read_csv(tmp_path / "absent.csv")

@@ -1,0 +1,156 @@
+"""What the figures show is what they were given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lsdkit.common.landmarks import LINES
+from lsdkit.figures import faces as faceplots
+from lsdkit.figures import plots
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def texts(drawn: Figure) -> list[str]:
+    return [text.get_text().strip() for text in drawn.findobj(lambda item: hasattr(item, "get_text"))]
+
+
+def test_class_counts_draws_one_bar_a_class_and_split():
+    drawn = plots.class_counts({"train": [18, 15, 11, 73, 145, 15], "test": [1, 1, 1, 1, 1, 1]})
+    widths = [[bar.get_width() for bar in ax.patches] for ax in drawn.axes]
+    assert widths == [[18, 15, 11, 73, 145, 15], [1] * 6]
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(plots.LABELS)
+    assert drawn.axes[0].get_title("left") == "train: 277 faces\nlargest : smallest 13.2 : 1"
+
+
+def test_class_counts_with_an_absent_class_and_an_empty_split():
+    drawn = plots.class_counts({"train": [0, 5, 0, 0, 10, 0], "test": [0] * 6})
+    assert "smallest 2.0 : 1" in drawn.axes[0].get_title("left")
+    assert drawn.axes[1].get_title("left") == "test: 0 faces"
+    plots.png(drawn)
+
+
+def test_subject_counts_sorts_subjects_and_keeps_absent_classes():
+    drawn = plots.subject_counts(["a", "b", "b", "b"], ["FEAR", "FEAR", "ANGER", "ANGER"])
+    assert [bar.get_height() for bar in drawn.axes[0].patches] == [3, 1]
+    shown = drawn.axes[1].collections[0].get_array().reshape(6, 2)
+    np.testing.assert_array_equal(shown[[0, 2]], [[2, 0], [1, 1]])
+    assert shown.sum() == 4
+
+
+def test_per_class_f1_bars_whiskers_and_macro():
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.9])
+    drawn = plots.per_class_f1(scores, scores - 0.05, scores + 0.1)
+    ax = drawn.axes[0]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], scores)
+    ends = np.array([segment[:, 1] for segment in ax.collections[0].get_segments()])
+    np.testing.assert_allclose(ends, np.stack([scores - 0.05, scores + 0.1], axis=1))
+    assert "macro\n 0.400" in texts(drawn)
+    assert ax.get_ylabel() == "F1"
+
+
+def test_confusion_colours_by_row_share_and_writes_counts():
+    counts = np.diag([4, 0, 2, 2, 2, 2])
+    counts[0, 1] = 12
+    drawn = plots.confusion(counts)
+    share = drawn.axes[0].collections[0].get_array().reshape(6, 6)
+    assert share[0, 0] == 0.25
+    assert share[0, 1] == 0.75
+    assert share[1].sum() == 0
+    assert "75%\n12" in texts(drawn)
+    assert drawn.axes[0].get_ylabel() == "true"
+
+
+def test_training_curves_show_history_and_the_kept_epoch():
+    parts = {name: [1.0, 0.5, 0.2] for name in ("expression", "affinity", "partition", "landmarks")}
+    scores = {"val_macro_f1": [0.2, 0.5, 0.4], "val_loss": [1.7, 1.5, 1.6]}
+    drawn = plots.training_curves(pd.DataFrame({"epoch": [1, 2, 3], "loss": [4.0, 2.0, 0.8], **parts, **scores}))
+    loss, parts_ax, score = drawn.axes
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [4.0, 2.0, 0.8])
+    assert len(parts_ax.lines) == 4
+    assert [float(value[0]) for value in score.lines[1].get_data()] == [2.0, 0.5]
+    plots.png(drawn)
+
+
+def test_one_epoch_can_be_drawn():
+    row = {"epoch": [1], "loss": [4.0], "expression": [2.0], "affinity": [1.0], "partition": [0.9], "landmarks": [0.1]}
+    plots.png(plots.training_curves(pd.DataFrame({**row, "val_macro_f1": [0.2], "val_loss": [1.7]})))
+
+
+def test_scores_places_each_value_in_its_group():
+    drawn = plots.score_intervals(
+        ["a", "b", "c"], [0.3, 0.5, 0.4], [0.2, 0.4, 0.3], [0.4, 0.6, 0.5], ["weak", "strong", "weak"]
+    )
+    dots = {line.get_label(): np.asarray(line.get_xdata()).tolist() for line in drawn.axes[0].lines}
+    assert dots["weak"] == [0.3, 0.4]
+    assert dots["strong"] == [0.5]
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_agreement_and_votes(generator):
+    matrix = np.array([[1, 0.25], [0.25, 1]])
+    drawn = plots.agreement(matrix, ["first", "second"])
+    np.testing.assert_array_equal(drawn.axes[0].collections[0].get_array().reshape(2, 2), matrix)
+    probabilities = generator.dirichlet(np.ones(6), 3)
+    drawn = plots.votes(probabilities, ["a", "b", "vote"], truth=2)
+    for ax, row in zip(drawn.axes, probabilities, strict=True):
+        np.testing.assert_allclose([bar.get_width() for bar in ax.patches], row)
+        assert [bar.get_linewidth() > 1.5 for bar in ax.patches].index(True) == 2
+
+
+def test_beta_density_is_a_density():
+    drawn = plots.beta_density((0.5, 1.0, 4.0))
+    for line in drawn.axes[0].lines[1:]:
+        x, y = line.get_data()
+        assert np.trapezoid(y, x) == pytest.approx(1, abs=0.02)
+
+
+def test_face_sheet_draws_every_face_and_skips_missing_points(generator):
+    images = generator.integers(0, 255, (5, 16, 16, 3)).astype(np.uint8)
+    points = generator.uniform(-1, 1, (5, 68, 2))
+    points[1] = np.nan
+    drawn = faceplots.face_sheet(images, list("abcde"), points, columns=3)
+    ax = drawn.axes[0]
+    assert len(ax.images) == 5
+    np.testing.assert_array_equal(ax.images[4].get_array(), images[4])
+    assert len(ax.lines) == 4 * len(LINES)
+    assert [text.get_text() for text in ax.texts] == list("abcde")
+    left, right, bottom, top = ax.images[4].get_extent()
+    assert (left, right) == (1.04, 2.04)
+    assert bottom - top == pytest.approx(1)
+
+
+def test_parts_cover_the_68_points_once():
+    points = [point for part in LINES.values() for point in dict.fromkeys(part)]
+    assert sorted(points) == list(range(68))
+
+
+def test_mixtures_show_the_mixture_and_its_label():
+    first, second = np.zeros((1, 4, 4, 3)), np.ones((1, 4, 4, 3))
+    drawn = faceplots.mixtures(first, second, np.array([[4, 2]]), [0.25])
+    np.testing.assert_allclose(drawn.axes[1].images[0].get_array(), 0.75)
+    np.testing.assert_allclose([bar.get_width() for bar in drawn.axes[3].patches], [0, 0, 0.75, 0, 0.25, 0])
+
+
+def test_class_shapes_and_mixed_landmarks(generator):
+    shapes = generator.uniform(-1, 1, (6, 68, 2))
+    drawn = faceplots.class_shapes(shapes)
+    assert [ax.get_title("left") for ax in drawn.axes] == list(plots.LABELS)
+    drawn = faceplots.mixed_landmarks(np.zeros((8, 8, 3)), shapes[0], shapes[1], 0.5)
+    drawn_points = np.concatenate([line.get_xydata() for line in drawn.axes[1].lines])
+    jaw = (shapes[0] + shapes[1])[:17] / 2
+    np.testing.assert_allclose(drawn_points[:17], jaw)
+
+
+def test_figures_leave_pyplot_and_its_settings_alone():
+    before = dict(plt.rcParams)
+    drawn = plots.per_class_f1([0.5] * 6)
+    assert isinstance(drawn, Figure)
+    assert plt.get_fignums() == []
+    assert dict(plt.rcParams) == before
+    assert drawn._repr_png_().startswith(b"\x89PNG")

@@ -1,0 +1,69 @@
+"""The fixed histograms of the backbone `gradients` against a naive loop, and what its map is a function of."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lsdkit.common.seeds import torch_generator
+from lsdkit.method import backbones
+from lsdkit.method.gradients import OrientedGradients
+
+
+def naive(image: np.ndarray) -> np.ndarray:
+    """(3, S, S) -> (36, 8, 8), one pixel, cell and block at a time."""
+    grey = np.sqrt(image.mean(0))
+    side = len(grey)
+    cells = np.zeros((9, 9, 9))
+    for row in range(side):
+        for column in range(side):
+            across = grey[row, min(column + 1, side - 1)] - grey[row, max(column - 1, 0)]
+            down = grey[min(row + 1, side - 1), column] - grey[max(row - 1, 0), column]
+            place = (math.atan2(down, across) % math.pi) / math.pi * 9 - 0.5
+            low, share = math.floor(place) % 9, place - math.floor(place)
+            cell = row * 9 // side, column * 9 // side
+            cells[low, *cell] += (1 - share) * math.hypot(across, down)
+            cells[(low + 1) % 9, *cell] += share * math.hypot(across, down)
+    cells /= (side // 9) ** 2
+    blocks = np.zeros((36, 8, 8))
+    for row in range(8):
+        for column in range(8):
+            block = np.concatenate([cells[:, row + i, column + j] for i in (0, 1) for j in (0, 1)])
+            block = np.minimum(block / max(np.linalg.norm(block), 1e-2), 0.2)
+            blocks[:, row, column] = block / max(np.linalg.norm(block), 1e-3)
+    return blocks
+
+
+@pytest.mark.parametrize("side", [18, 72])
+def test_histograms_are_those_of_a_naive_loop(side):
+    images = torch.rand(2, 3, side, side, generator=torch_generator(0), dtype=torch.float32)
+    blocks = OrientedGradients()(images)
+    assert blocks.shape == (2, 36, 8, 8)
+    for image, histograms in zip(images.numpy(), blocks.numpy(), strict=True):
+        np.testing.assert_allclose(histograms, naive(image.astype(float)), atol=2e-5)
+
+
+def test_brightness_and_colour_say_nothing():
+    image = torch.rand(1, 3, 64, 64, generator=torch_generator(1)) * 0.5
+    histograms = OrientedGradients()(image)
+    torch.testing.assert_close(OrientedGradients()(1.7 * image), histograms, atol=1e-4, rtol=0)
+    grey = image.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(OrientedGradients()(grey), histograms, atol=1e-5, rtol=0)
+
+
+def test_an_even_picture_is_no_direction():
+    assert OrientedGradients()(torch.full((1, 3, 32, 32), 0.3)).abs().max() == 0
+
+
+def test_too_small_a_picture_is_refused():
+    with pytest.raises(ValueError, match="at least 9 pixels"):
+        OrientedGradients()(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_backbone_keeps_places_apart():
+    network = backbones.create("gradients").eval()
+    image = torch.rand(1, 3, 64, 64, generator=torch_generator(2))
+    y = network(image)
+    assert y.shape == (1, network.channels, 3, 3)
+    assert (network(image.flip(2)) != y.flip(2)).any()  # no convolution: each place has weights of its own

@@ -1,0 +1,288 @@
+"""Published weights: sources, files and their places, checksums, hubs that are offline, key names and input of each."""
+
+import hashlib
+from pathlib import Path
+from urllib.error import URLError
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from lsdkit.common import paths
+from lsdkit.method import backbones
+from lsdkit.weights import published
+from lsdkit.weights.published import PUBLISHED, fingerprint, locate, parse, tensors
+from tests.weightfiles import write_vggface2
+
+TAG = "mobilevitv2_050.cvnets_in1k"
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """Weights' folder and torch's cache in an empty folder; whatever would fetch something fails as when offline."""
+
+    def offline(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("LSDKIT_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    (tmp_path / "weights").mkdir()
+    return tmp_path
+
+
+def resnet50_state(seed=0):
+    """Of a whole torchvision ResNet50, random running statistics included."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {key: value.shape for key, value in torchvision.models.resnet50(weights=None).state_dict().items()}
+    return {key: torch.rand(shape, generator=generator) * 0.1 for key, shape in shapes.items()}
+
+
+# Sources
+
+
+def test_the_sets_that_there_are():
+    assert set(PUBLISHED) == {
+        *("vggface2_ft", "vggface2_scratch", "vggface2_ft_dag", "vggface2_scratch_dag", "dino_resnet50"),
+        *("torchvision_resnet50_v1", "torchvision_resnet50_v2", "dan_affectnet8", "dan_affectnet7", "dan_rafdb"),
+    }
+    assert PUBLISHED["vggface2_ft"].file == "resnet50_ft_weight.pkl"
+    assert PUBLISHED["vggface2_scratch"].file == "resnet50_scratch_weight.pkl"
+    for entry in PUBLISHED.values():
+        assert entry.backbone in backbones.OWN
+        assert entry.what
+        assert entry.origin.startswith("https://")
+        assert entry.licence
+
+
+def test_torchvisions_digits_are_torchvisions():
+    for name, weights in (("v1", "IMAGENET1K_V1"), ("v2", "IMAGENET1K_V2")):
+        url = torchvision.models.ResNet50_Weights[weights].url
+        assert PUBLISHED[f"torchvision_resnet50_{name}"].url == url
+        assert url.endswith(f"-{PUBLISHED[f'torchvision_resnet50_{name}'].sha256}.pth")
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("", []),
+        ("random", []),
+        ("vggface2_ft", [("vggface2_ft", "", False)]),
+        ("vggface2_ft@a+b/c@d.pkl", [("vggface2_ft", "a+b/c@d.pkl", False)]),
+        (f"timm:{TAG}", [(f"timm:{TAG}", "", False)]),
+        (f"timm:{TAG}@w.safetensors", [(f"timm:{TAG}", "w.safetensors", False)]),
+        ("timm:mobilevitv2_050", [(f"timm:{TAG}", "", False)]),  # timm's default tag
+        ("dan_rafdb", [("dan_rafdb", "", False)]),
+        ("random+dan_rafdb", [("dan_rafdb", "", True)]),
+        ("vggface2_ft@a.pkl+dan_rafdb@b.pth", [("vggface2_ft", "a.pkl", False), ("dan_rafdb", "b.pth", True)]),
+    ],
+)
+def test_sources(source, parts):
+    assert [(part.published.name, part.path, part.heads) for part in parse(source)] == parts
+
+
+def test_a_folder_is_a_run(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    (run,) = parse(str(tmp_path))
+    assert run.run
+    assert locate(run) == tmp_path / "weights.pt"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("vggface2", "one of vggface2_ft, .*timm:<tag>, or the folder of a finished run, but got 'vggface2'"),
+        (
+            "{file}",
+            r"to say what it is, but got the file .*w\.pth: .*write NAME@.*w\.pth, with NAME one of vggface2_ft",
+        ),
+        ("{folder}", "finished run, but .* holds no result.json"),
+        ("{folder}/none.pth", "Expected a source of weights to be 'random'"),
+        (
+            "timm:mobilevitv2_050.nope",
+            "timm has weights of, but got 'mobilevitv2_050.nope'; close: mobilevitv2_050.cvnets",
+        ),
+        ("vggface2_ft+dan_fer", "but got 'dan_fer'"),
+    ],
+)
+def test_what_is_no_source(tmp_path, source, message):
+    (tmp_path / "w.pth").touch()
+    with pytest.raises(ValueError, match=message):
+        parse(source.format(folder=tmp_path, file=tmp_path / "w.pth"))
+
+
+# Places and checksums
+
+
+def test_the_default_place_and_another(places, monkeypatch):
+    default = places / "weights" / "resnet50_ft_weight.pkl"
+    with pytest.raises(FileNotFoundError, match=r"weights vggface2_ft at .*get resnet50_ft_weight\.pkl from https://"):
+        locate("vggface2_ft")
+    default.write_bytes(b"one")
+    assert locate("vggface2_ft") == default
+    other = places / "other.pkl"
+    with pytest.raises(FileNotFoundError, match=r"other\.pkl, but there is no such file"):
+        locate(f"vggface2_ft@{other}")
+    other.write_bytes(b"two")
+    assert locate(f"vggface2_ft@{other}") == other
+    monkeypatch.delenv("LSDKIT_WEIGHTS")
+    monkeypatch.setenv("LSDKIT_ROOT", str(places))
+    assert locate("vggface2_ft@other.pkl") == other  # from the project root
+    assert published.folder() == paths.project_root() / "weights"
+
+
+def test_fingerprints(places):
+    first, second, run = places / "first.pkl", places / "second.pth", places / "run"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    run.mkdir()
+    (run / "result.json").write_text("{}")
+    (run / "weights.pt").write_bytes(b"three")
+    digests = [hashlib.sha256(content).hexdigest() for content in (b"one", b"two", b"three")]
+    assert fingerprint("") == fingerprint("random") == ""
+    assert fingerprint(f"vggface2_ft@{first}") == digests[0]
+    assert fingerprint(str(run)) == digests[2]
+    both = fingerprint(f"vggface2_ft@{first}+dan_rafdb@{second}")
+    assert both == hashlib.sha256("".join(digests[:2]).encode()).hexdigest()
+    with pytest.raises(FileNotFoundError):
+        fingerprint("dan_rafdb")
+
+
+def test_a_file_in_its_place_has_to_have_its_checksum(places):
+    file = places / "weights" / "resnet50-0676ba61.pth"
+    file.write_bytes(b"another")
+    with pytest.raises(ValueError, match="to begin with 0676ba61, but it does not"):
+        locate("torchvision_resnet50_v1")
+    assert locate(f"torchvision_resnet50_v1@{file}") == file  # said on purpose
+
+
+# Hubs
+
+
+@pytest.mark.parametrize("source", ["dino_resnet50", "torchvision_resnet50_v1", f"timm:{TAG}"])
+def test_offline_says_what_to_get_and_where_to_put_it(places, source):
+    with pytest.raises(FileNotFoundError) as caught:
+        locate(source)
+    message = str(caught.value)
+    for part in (source, "no route to host", "offline", "get ", "https://", str(places / "weights"), f"{source}@PATH"):
+        assert part in message
+
+
+def test_torch_hub_downloads_are_checked_and_kept(places, monkeypatch):
+    calls = []
+
+    def fetch(url, place, hash_prefix=None, progress=True):
+        calls.append((url, hash_prefix))
+        Path(place).write_bytes(b"fetched")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    file = locate("dino_resnet50")
+    assert file == places / "hub" / "checkpoints" / "dino_resnet50_pretrain.pth"
+    assert locate("dino_resnet50") == file
+    assert calls == [(PUBLISHED["dino_resnet50"].url, None)]
+    with pytest.raises(ValueError, match="begin with 0676ba61"):  # what came is not what was published
+        locate("torchvision_resnet50_v1")
+    assert calls[1] == ("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61")
+
+
+def test_timm_downloads_come_from_its_hub(places, monkeypatch):
+    def fetch(repository, name):
+        assert (repository, name) == (f"timm/{TAG}", "model.safetensors")
+        (places / "cached").write_bytes(b"fetched")
+        return str(places / "cached")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    assert locate(f"timm:{TAG}").read_bytes() == b"fetched"
+
+
+def test_a_timm_file_in_the_folder_needs_no_hub(places):
+    model = timm.create_model(TAG)
+    save_file(model.state_dict(), places / "weights" / f"{TAG}.safetensors")
+    (part,) = parse(f"timm:{TAG}")
+    read = tensors(part)
+    assert all(read[key].equal(value) for key, value in model.state_dict().items())
+
+
+def test_what_timm_says_of_a_tag():
+    (part,) = parse("timm:mobilevitv2_200.cvnets_in22k_ft_in1k")
+    assert part.published.backbone == "mobilevitv2_200.cvnets_in22k_ft_in1k"
+    assert part.published.licence == timm.get_pretrained_cfg(part.published.backbone).license
+    assert part.published.origin == "https://huggingface.co/timm/mobilevitv2_200.cvnets_in22k_ft_in1k"
+
+
+# Formats
+
+
+def test_vggface2_pickles_hold_the_caffe_graph(places):
+    state = resnet50_state()
+    file = write_vggface2(places / "weights" / "resnet50_ft_weight.pkl", state)
+    assert b"numpy.core.multiarray" in file.read_bytes()[:200]
+    (part,) = parse("vggface2_ft")
+    read = tensors(part)
+    own = {key for key in backbones.create(part.published.backbone).graph.state_dict() if "num_batches" not in key}
+    assert set(read) == own | {"fc.weight", "fc.bias"}
+    assert all(read[key].equal(state[key]) for key in own)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "holds"),
+    [
+        *(("vggface2_ft", 0, "8631 classes"), ("vggface2_scratch", 1000, "8631 classes")),
+        *(("vggface2_ft_dag", 8631, "the key names of MatConvNet"), ("dino_resnet50", 8631, "0 classes")),
+        *(("torchvision_resnet50_v1", 0, "1000 classes"), ("torchvision_resnet50_v2", 8631, "1000 classes")),
+    ],
+)
+def test_a_file_of_the_same_key_names_is_not_taken_for_another_sets(places, name, rows, holds):
+    """Each loads without complaint, into the wrong strides, channel order or mean."""
+    state = {key: value for key, value in resnet50_state().items() if not key.startswith("fc.")}
+    torch.save(state | ({"fc.weight": torch.zeros(rows, 1)} if rows else {}), places / "another.pth")
+    (part,) = parse(f"{name}@{places / 'another.pth'}")
+    with pytest.raises(ValueError, match=f"Expected a file with {holds} for {name}, but .* and {rows} classes"):
+        tensors(part)
+
+
+def port_name(key):
+    """The MatConvNet port's name of a torchvision key, written from a table of its layers."""
+    *layers, tensor = key.split(".")
+    if layers[0] in ("conv1", "bn1"):
+        return f"conv1_7x7_s2{'_bn' if layers[0] == 'bn1' else ''}.{tensor}"
+    stage, block, kind = int(layers[0][5:]) + 1, int(layers[1]) + 1, layers[2]
+    parts = {"conv1": "1x1_reduce", "bn1": "1x1_reduce_bn", "conv2": "3x3", "bn2": "3x3_bn"}
+    parts |= {"conv3": "1x1_increase", "bn3": "1x1_increase_bn"}
+    part = parts[kind] if kind != "downsample" else ("1x1_proj", "1x1_proj_bn")[int(layers[3])]
+    return f"conv{stage}_{block}_{part}.{tensor}"
+
+
+def test_ports_from_matconvnet_see_the_same_faces(places):
+    """They take RGB less the RGB mean; our graph takes BGR: the first layer's answer has to be the same."""
+    state = {key: value for key, value in resnet50_state().items() if not key.startswith("fc.")}
+    port = {port_name(key): value for key, value in state.items()} | {"classifier.bias": torch.ones(3)}
+    torch.save(port, places / "weights" / "resnet50_ft_dag.pth", _use_new_zipfile_serialization=False)
+    (part,) = parse("vggface2_ft_dag")
+    read = tensors(part)
+    assert set(read) == set(state) | {"classifier.bias"}
+    assert all(read[key].equal(state[key]) for key in state if key != "conv1.weight")
+    backbone = backbones.create("vggface2_resnet50")
+    backbone.graph.load_state_dict({key: read[key] for key in state})
+    faces = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    theirs = 255 * faces - torch.tensor([131.0912, 103.8827, 91.4953]).view(1, 3, 1, 1)  # the port's own `meta`
+    expected = torch.nn.functional.conv2d(theirs, state["conv1.weight"], stride=2, padding=3)
+    with torch.no_grad():
+        ours = backbone.graph.conv1(backbone.normalise(faces))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_listing_tells_what_is_there(places):
+    listing = published.listing()
+    for entry in PUBLISHED.values():
+        assert f"\n{entry.name}  [absent]\n" in listing
+        for word in (entry.what, entry.origin, entry.licence, entry.backbone, str(places / "weights" / entry.file)):
+            assert word in listing
+    assert "timm:mobilevitv2_200.cvnets_in22k_ft_in1k" in listing
+    assert "begins 0676ba61" in listing
+    (places / "weights" / "resnet50_ft_weight.pkl").touch()
+    assert "\nvggface2_ft  [present]\n" in published.listing()
