@@ -27,18 +27,31 @@ DAN_SIZE, DAN_BATCH = 224, 32  # pixels that the official DAN is shown; faces at
 
 
 def predict(
-    runs: Run | Path | str | Sequence[Run], faces: Store | np.ndarray, *, split: str = "test", device: str = "auto"
+    runs: Run | Path | str | Sequence[Run | Path | str],
+    faces: Store | np.ndarray,
+    *,
+    split: str = "test",
+    device: str = "auto",
 ) -> np.ndarray:
-    """Probabilities (B, 6) of faces, in the order of `EXPRESSIONS`, by a run or by the vote of several.
+    """Probabilities (B, 6) of anger, disgust, fear, happiness, sadness and surprise, by a run or the vote of several.
 
-    `runs`: a run or its folder, several runs, or a folder of runs, all of which vote as their recipe says. `faces`:
-    aligned crops, uint8 RGB (B, H, W, 3), or a store, whose faces of `split` are taken. Raises `ValueError` where the
-    recipes vote in different ways, for another type or shape, and where nothing is finished.
+    `runs`: a run or its folder, several of them, or a folder of runs, all of which vote as their recipe says. `faces`:
+    aligned square crops, uint8 RGB (B, H, W, 3), or a store, whose faces of `split` are taken. Raises `ValueError`
+    where the recipes vote in different ways, for another type or shape, and where nothing is finished.
     """
     if isinstance(runs, Path | str):
         runs = choose_runs(runs)[1]
-    runs = [runs] if isinstance(runs, Run) else runs
-    rows = faces.rows(split) if isinstance(faces, Store) else np.arange(len(faces))
+    runs = [run if isinstance(run, Run) else read_run(run) for run in ([runs] if isinstance(runs, Run) else runs)]
+    if isinstance(faces, Store):
+        rows = faces.rows(split)
+    else:
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[3] != 3 or faces.shape[1] != faces.shape[2]:
+            raise ValueError(
+                "Expected `faces` to be a store or square RGB crops, uint8 (B, S, S, 3), but got "
+                f"{faces.dtype} {faces.shape}; `lsdkit prepare folder --crop` makes a store of photographs"
+            )
+        rows = np.arange(len(faces))
     where, way, stack = choose_device(device), vote_way(runs), []
     for run in runs:
         network = evaluation.load_network(run.folder, where)

@@ -51,3 +51,9 @@ def test_from_a_store_to_answers(tiny_store, tmp_path):
     np.testing.assert_allclose(answers, left.iloc[:, 3:], atol=1e-6)
     np.testing.assert_array_equal(answers, lsdkit.predict(tmp_path / "runs", tiny_store))
     assert lsdkit.predict(run, np.empty((0, 40, 40, 3), np.uint8)).shape == (0, 6)
+
+
+def test_what_is_no_face_is_said_before_any_network_is_read(tmp_path):
+    for faces in (np.zeros((90, 90, 3), np.uint8), np.zeros((1, 90, 90, 3)), np.zeros((1, 90, 60, 3), np.uint8)):
+        with pytest.raises(ValueError, match=r"uint8 \(B, S, S, 3\), but got"):
+            lsdkit.predict([], faces)

@@ -54,7 +54,7 @@ from lsdkit.photographs import benchmark
 from lsdkit.photographs.collection import prepare_photographs
 from lsdkit.photographs.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, list_deviations
 from lsdkit.photographs.report import REGRESSIONS, RENDERS, estimate_training
-from lsdkit.training.cost import longest
+from lsdkit.training.cost import estimate_end
 from lsdkit.training.runs import Run
 
 TABLE = 2  # format of ablation.json
@@ -199,7 +199,7 @@ def describe_plan(
     parts = {
         f"render {len(sets)} sets of {rendered:,} faces, where they are not there": drawing,
         f"fit {fits} baselines": fits * REGRESSIONS * rendered / 12_000,
-        f"train {len(work)} networks, {jobs} at a time": longest(work, jobs) if work else 0.0,
+        f"train {len(work)} networks, {jobs} at a time": estimate_end(work, jobs) if work else 0.0,
     }
     return "\n".join([*lines, *(f"{seconds / 60:7.1f} min  {what}" for what, seconds in parts.items())])
 

@@ -6,13 +6,12 @@ folder take turns (a lock file beside it), so that notebooks started together re
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from lsdkit.common import files
 from lsdkit.common.expressions import CLASSES
@@ -130,23 +129,11 @@ def _prepare(
     source = Path(source).resolve()
     with hold_folder(out):
         refuse_another_source(out, settings["reader"], source)
-        return keep_finished(out, settings) or write_store(
-            out,
-            listing.table,
-            given,
-            size=size,
-            kind=kind,
-            source=str(source),
-            settings=settings,
-            root=listing.root,
-            transform=transform,
-            left_out=listing.left_out,
-            landmark_source=landmarks.partition(":")[0] or "given",
-            why_missing=why_missing,
-            across_splits=listing.random_split,
-            jobs=jobs,
-            progress=progress,
-        )
+        about = {"size": size, "kind": kind, "source": str(source), "settings": settings, "root": listing.root}
+        about |= {"landmark_source": landmarks.partition(":")[0] or "given", "why_missing": why_missing}
+        about |= {"left_out": listing.left_out, "across_splits": listing.random_split, "transform": transform}
+        about |= {"jobs": jobs, "progress": progress}
+        return keep_finished(out, settings) or write_store(out, listing.table, given, **about)
 
 
 def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -213,9 +200,6 @@ def keep_finished(out: Path, settings: dict) -> Store | None:
     return store
 
 
-@contextmanager
-def hold_folder(out: Path) -> Iterator[None]:
+def hold_folder(out: Path) -> AbstractContextManager[None]:
     """Hold the lock of an output folder; the system frees it when a process dies."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
-        yield
+    return files.hold_lock(out.parent / f".{out.name}.lock")

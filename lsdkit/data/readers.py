@@ -152,9 +152,7 @@ def _check_folder(folder: str | Path) -> Path:
 
 
 def _list_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def _list_images(folder: Path) -> list[str]:

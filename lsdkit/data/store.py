@@ -70,11 +70,9 @@ class Store:
                 f"(rendered faces) or `lsdkit prepare release|folder|csv SOURCE --out {path}` (your own)"
             )
         manifest = files.read_json(path / "manifest.json")
-        if manifest.get("format") != FORMAT:
-            got = manifest.get("format")
+        if (got := manifest.get("format")) != FORMAT:
             raise ValueError(f"Expected a store of format {FORMAT} in {path}, but got {got!r}; {_AGAIN}")
-        missing = [name for name in CHECKED if not (path / name).is_file()]
-        if missing:
+        if missing := [name for name in CHECKED if not (path / name).is_file()]:
             raise ValueError(f"The store in {path} lacks {', '.join(missing)}; {_AGAIN}")
         try:
             faces = pd.read_csv(path / "faces.csv", dtype=str, keep_default_na=False)

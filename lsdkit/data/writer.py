@@ -208,16 +208,13 @@ def write_store(
 def _check_table(table: pd.DataFrame, kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"Expected `kind` to be one of {', '.join(KINDS)}, but got {kind!r}")
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
+    if missing := [name for name in COLUMNS if name not in table.columns]:
         raise ValueError(f"Expected the columns {', '.join(COLUMNS)} in `table`, but {', '.join(missing)} are missing")
     for name, valid in (("split", SPLITS), ("expression", LABELS)):
-        wrong = sorted(set(table[name]) - set(valid))
-        if wrong:
+        if wrong := sorted(set(table[name]) - set(valid)):
             wrong = ", ".join(map(repr, wrong[:5]))
             raise ValueError(f"Expected `{name}` in {', '.join(map(repr, valid))}, but got {wrong}")
-    repeated = table["key"][table["key"].duplicated()].tolist()
-    if repeated:
+    if repeated := table["key"][table["key"].duplicated()].tolist():
         raise ValueError(f"Expected each key once, but got {repeated[0]!r} and {len(repeated) - 1} more twice")
 
 

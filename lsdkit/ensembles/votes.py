@@ -93,7 +93,7 @@ def score_ensembles(runs: Sequence[Run], split: str = "validation") -> pd.DataFr
     rule selects nothing, as it does where a cell has two runs. Raises `ValueError` as `vote_runs` does.
     """
     (faces, stack), way, selections = read_stack(runs, split), vote_way(runs), []
-    labels, places = labels_of(faces), {run.name: place for place, run in enumerate(runs)}
+    labels, places = labels_of(faces), {run.folder: place for place, run in enumerate(runs)}
     single = [metrics.macro_f1(labels, one.argmax(1)) for one in stack]
     for ensemble in ENSEMBLES.values():
         try:
@@ -105,7 +105,7 @@ def score_ensembles(runs: Sequence[Run], split: str = "validation") -> pd.DataFr
         row = {"name": each.name, "group": "ensemble" if each.complete else "ensemble, incomplete"}
         row |= {"members": len(each.runs), "missing": each.missing}
         if each.runs:
-            own = [places[run.name] for run in each.runs]
+            own = [places[run.folder] for run in each.runs]
             row |= _score(labels, soft_vote(stack[own], way).argmax(1))
             row["mean_of_members"] = sum(single[place] for place in own) / len(own)
         rows.append(row)

@@ -27,13 +27,11 @@ def face_sheet(
     *,
     columns: int = 8,
     size: float = 1.25,
-    colours: Sequence[str] | None = None,
 ) -> Figure:
     """Faces on a grid with a caption above each.
 
     images: (B, H, W, 3), uint8 or floats in [0, 1].  landmarks: (B, 68, 2) in [-1, 1] of the picture, drawn where
-    they are not NaN, in blue on white lines; `second` likewise in orange.  `size` is a face's side in inches, `colours`
-    the captions' colours.
+    they are not NaN, in blue on white lines; `second` likewise in orange.  `size` is a face's side in inches.
     """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
@@ -49,8 +47,7 @@ def face_sheet(
                 moved = (points[place] + 1) / 2 + (left, top)
                 draw_points(ax, moved, colour, lw=0.6, ms=size * dot, mfc=fill, mew=0)
         if titles is not None:
-            colour = colours[place] if colours is not None else INK
-            ax.text(left, top - 0.03, titles[place], fontsize=8, va="bottom", color=colour, linespacing=1.1)
+            ax.text(left, top - 0.03, titles[place], fontsize=8, va="bottom", color=INK, linespacing=1.1)
     ax.set(xlim=(0, columns * STEP - 0.04), ylim=(rows * (STEP + head), 0), aspect="equal")
     ax.axis("off")
     return drawn
@@ -61,9 +58,6 @@ def contact_sheet(
     titles: Sequence[str],
     landmarks: np.ndarray | None = None,
     second: np.ndarray | None = None,
-    *,
-    columns: int = 8,
-    size: float = 1.35,
 ) -> Figure:
     """A `face_sheet` of pictures of any size and shape, each centred in a square.
 
@@ -80,7 +74,7 @@ def contact_sheet(
         squares.append(np.asarray(square))
         shares.append(np.array([[width, height]]) / side)
     sets = (None if points is None else np.clip(points, -1, 1) * shares for points in (landmarks, second))
-    return face_sheet(np.stack(squares), titles, *sets, columns=columns, size=size)
+    return face_sheet(np.stack(squares), titles, *sets, size=1.35)
 
 
 @styled

@@ -22,29 +22,19 @@ INK, MUTED, GRID, MAIN, SECOND = "#222222", "#6b6b6b", "#e4e4e4", "#0072B2", "#D
 SERIES = tuple(zip((MAIN, SECOND, "#009E73", "#E69F00"), ("-", "--", ":", "-."), strict=True))
 LABELS = tuple(name.capitalize() for name in EXPRESSIONS)
 STYLE = {
-    "axes.edgecolor": MUTED,
-    "axes.grid": False,
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("axes.grid", "axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    **dict.fromkeys(("axes.labelsize", "font.size"), 10),
     "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 10,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "figure.dpi": 110,
     "figure.facecolor": "white",
-    "font.size": 10,
     "grid.color": GRID,
     "legend.fontsize": 9,
-    "legend.frameon": False,
     "lines.linewidth": 2,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.color": MUTED,
-    "ytick.labelcolor": INK,
 }
 
 styled = mpl.rc_context(STYLE)  # decorates each function that draws
@@ -71,14 +61,13 @@ def new_axes(rows: int, columns: int, width: float, height: float, **options: ob
 
 
 @styled
-def class_counts(counts: Mapping[str, Sequence[int]], names: Sequence[str] = LABELS) -> Figure:
-    """Bars of the number of faces of each class, one panel a split; `counts` maps a split to K counts."""
+def class_counts(counts: Mapping[str, Sequence[int]]) -> Figure:
+    """Bars of the number of faces of each class, one panel a split; `counts` maps a split to six counts."""
     drawn, axes = new_axes(1, len(counts), max(5.2, 3.6 * len(counts)), 2.7, sharey=True)
-    palette = list(COLOURS.values())
+    names, palette = list(LABELS), list(COLOURS.values())
     for ax, (split, values) in zip(axes[0], counts.items(), strict=True):
         values = np.asarray(values)
-        colours = palette if len(names) == len(palette) else [MAIN] * len(names)
-        sns.barplot(x=values, y=list(names), hue=list(names), palette=colours, legend=False, ax=ax, saturation=1)
+        sns.barplot(x=values, y=names, hue=names, palette=palette, legend=False, ax=ax, saturation=1)
         total, filled = values.sum(), values[values > 0]
         for row, value in enumerate(values):
             ax.text(value, row, f" {value:,} ({value / max(total, 1):.0%})", va="center", fontsize=9)
@@ -162,17 +151,14 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @styled
-def per_class_f1(
-    scores: Sequence[float], low: Sequence[float] | None = None, high: Sequence[float] | None = None
-) -> Figure:
-    """Bars of F1 per class, in [0, 1], with the interval from `low` to `high` where given; dashed: their mean."""
+def per_class_f1(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Figure:
+    """Bars of F1 per class, in [0, 1], with the interval from `low` to `high`; dashed: their mean."""
     drawn, axes = new_axes(1, 1, 6.6, 2.9)
     ax, scores = axes[0, 0], np.asarray(scores, dtype=float)
     ax.bar(LABELS, scores, color=list(COLOURS.values()), width=0.65)
-    tops = scores if high is None else np.maximum(scores, high)
-    if low is not None and high is not None:
-        reach = (np.maximum(scores - low, 0), np.maximum(high - scores, 0))
-        ax.errorbar(LABELS, scores, yerr=reach, fmt="none", ecolor=INK, capsize=4, lw=1.2)
+    tops = np.maximum(scores, high)
+    reach = (np.maximum(scores - low, 0), np.maximum(high - scores, 0))
+    ax.errorbar(LABELS, scores, yerr=reach, fmt="none", ecolor=INK, capsize=4, lw=1.2)
     for place, (score, top) in enumerate(zip(scores, tops, strict=True)):
         ax.text(place, top + 0.02, f"{score:.2f}", ha="center", fontsize=9)
     ax.axhline(scores.mean(), color=INK, lw=1, ls="--")
@@ -287,8 +273,8 @@ def shape_distances(distances: np.ndarray, limit: float) -> Figure:
     ax.hist(known, bins=int(np.clip(np.sqrt(len(known)), 10, 60)), color=MAIN)
     ax.axvline(limit, color=SECOND, ls="--", lw=1.4)
     ax.text(limit, 0.97, f" {far:,} beyond {limit:.2f}", transform=ax.get_xaxis_transform(), va="top", fontsize=9)
-    ax.set(xlabel="distance to the mean shape (0 the same, 1 nothing in common)", ylabel="faces, log scale")
-    ax.set(yscale="log")
+    label = "distance to the mean shape (0 the same, 1 nothing in common)"
+    ax.set(xlabel=label, ylabel="faces, log scale", yscale="log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(xlim=(0, max(1.25 * limit, known.max(initial=0) * 1.05)))
     return drawn

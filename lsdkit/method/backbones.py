@@ -3,7 +3,7 @@
 `create(name)` gives a network, with random weights, from RGB faces in [0, 1] to a feature map; `backbone_for` says
 which one a recipe has where. Two weight conventions exist: *Caffe* (VGGFace2-ResNet50, Cao et al. 2018,
 https://arxiv.org/abs/1710.08092): BGR, 0-255, minus the mean; and *torchvision*: RGB, ImageNet mean and standard
-deviation. timm models say their own, for each published tag of one.
+deviation. timm models say their own, for each published tag of one. CONTRIBUTING.md says how to add one.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from lsdkit.method.gradients import gradients
-from lsdkit.recipes import Recipe
+from lsdkit.recipes import Recipe, check_choice
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
@@ -104,6 +104,7 @@ def preprocessing(name: str, normalisation: str = "backbone") -> dict:
     (True, (1.0, 1.0, 1.0))
     """
     check_name(name)
+    check_choice("normalisation", normalisation, ("backbone", "imagenet"))
     if normalisation == "imagenet":
         return _TORCHVISION
     if name in OWN:

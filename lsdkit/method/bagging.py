@@ -36,12 +36,13 @@ def draw_bag(labels: np.ndarray, bag: int, seed: int, recipe: Recipe) -> np.ndar
         share = recipe.bag_fraction * len(rows)
         if recipe.bag_disjoint:
             order = numpy_generator(seed, "disjoint bags", index).permutation(rows)
-            part = order[round((bag - 1) * share) : round(bag * share)]
-            if not len(part):
+            ends = [round(number * share) for number in range(BAGS + 1)]
+            if min(np.diff(ends)) < 1:
                 raise ValueError(
-                    f"Expected at least {BAGS} faces of {CLASSES[index]} for {BAGS} disjoint bags of "
-                    f"{recipe.bag_fraction:.0%}, but got {len(rows)}; turn `bag_disjoint` off or add faces"
+                    f"Expected a face of {CLASSES[index]} for each of {BAGS} disjoint bags of "
+                    f"{recipe.bag_fraction:.0%}, but {len(rows)} are too few; turn `bag_disjoint` off or add faces"
                 )
+            part = order[ends[bag - 1] : ends[bag]]
         else:
             size = max(1, round(share))
             part = numpy_generator(seed, "bag", bag, index).choice(rows, size, replace=recipe.bag_replacement)

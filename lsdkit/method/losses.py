@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lsdkit.recipes import check_choice
+
 EPSILON = 1e-8  # added to the variance over the heads: equal heads then cost log(1 + k/1e-8), about 20, not infinity
 
 
@@ -30,8 +32,8 @@ def loss_mix_augment(
 ) -> Tensor:
     """L_Ma = L_CCE^v + L_CCE^ri + L_CCE^rj (section 2.1), from the logits (B, K) of the virtual and of the real faces.
 
-    j is a permutation of the same batch, so that L_CCE^rj = L_CCE^ri: the real faces count twice. Labels and `cce` as
-    in `loss_cce_virtual`.
+    j is a permutation of the same batch, so that L_CCE^rj = L_CCE^ri where no layer is random: the real faces count
+    twice. Labels and `cce` as in `loss_cce_virtual`.
     """
     return loss_cce_virtual(virtual, labels, partner_labels, lam, cce) + 2 * cce(real, labels)
 
@@ -39,9 +41,9 @@ def loss_mix_augment(
 def loss_affinity(features: Tensor, targets: Tensor, centres: Tensor) -> Tensor:
     """L_af = sum_i ||x'_i - c_yi||^2 / sigma_c^2: pull features to their class centre (section 2.2, after DAN).
 
-    features x' (B, D), labels (B, K), centres c (K, D) -> scalar: the mean over the batch, and not the sum, of
-    sum_m y_m ||x' - c_m||^2, divided by the variance of the centres (unbiased over classes, summed over D). One-hot
-    labels give the paper's formula.
+    features x' (B, D), targets y (B, K), centres c (K, D) -> scalar: the mean over the batch, and not the sum, of
+    sum_k y_k ||x' - c_k||^2, divided by the variance of the centres (unbiased over classes, summed over D), which are
+    trained, so that it pushes them apart. One-hot targets give the paper's formula.
     """
     distances = (features.unsqueeze(1) - centres).square().sum(dim=2)  # (B, K)
     return (targets * distances).sum(dim=1).mean() / centres.var(dim=0).sum()
@@ -55,7 +57,7 @@ class AffinityLoss(nn.Module):
         self.centres = nn.Parameter(torch.randn(classes, features))
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """features (B, D), labels (B, K) -> scalar."""
+        """features (B, D), targets (B, K) -> scalar."""
         return loss_affinity(features, targets, self.centres)
 
 
@@ -66,6 +68,7 @@ def loss_partition(heads: Tensor, form: str = "mean_log") -> Tensor:
     (C = D); `form` "log_mean" is log(1 + k / mean sigma^2) instead. A single head has nothing to be apart from: zero.
     The log-softmax over heads shifts all heads of a channel alike, so it does not change this loss.
     """
+    check_choice("form", form, ("mean_log", "log_mean"))
     k = heads.shape[1]
     if k == 1:
         return heads.sum() * 0
@@ -96,6 +99,7 @@ def class_weights(counts: Tensor, form: str = "one_minus_share") -> Tensor:
     >>> class_weights(torch.tensor([1, 3]), "balanced")
     tensor([2.0000, 0.6667])
     """
+    check_choice("form", form, ("one_minus_share", "balanced"))
     if form == "one_minus_share":
         return 1 - counts / counts.sum()
     weights = counts.sum() / ((counts > 0).sum() * counts)

@@ -13,7 +13,7 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.seeds import numpy_generator
 
-CLASSES = list(range(len(EXPRESSIONS)))
+INDICES = list(range(len(EXPRESSIONS)))
 CHUNK = 2**23  # numbers of a resample that are held at once: bounds the memory of a bootstrap
 
 
@@ -25,7 +25,7 @@ def _checked(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
             f"but got shapes {labels.shape} and {predicted.shape}"
         )
     for name, values in (("labels", labels), ("predicted", predicted)):
-        strange = np.setdiff1d(values, CLASSES)
+        strange = np.setdiff1d(values, INDICES)
         if len(strange):
             raise ValueError(f"Expected `{name}` in 0..5, but got {strange.tolist()}; leave out faces of other classes")
     return labels.astype(np.int64), predicted.astype(np.int64)
@@ -43,13 +43,13 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
 def f1_per_class(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """F1 in [0, 1] of each class, (6,), in the order of `EXPRESSIONS`; 0 for one neither present nor predicted."""
     labels, predicted = _checked(labels, predicted)
-    return f1_score(labels, predicted, labels=CLASSES, average=None, zero_division=0)
+    return f1_score(labels, predicted, labels=INDICES, average=None, zero_division=0)
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Counts (6, 6): row = true class, column = predicted class."""
     labels, predicted = _checked(labels, predicted)
-    return confusion_matrix(labels, predicted, labels=CLASSES)
+    return confusion_matrix(labels, predicted, labels=INDICES)
 
 
 def f1_from_confusion(counts: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def resample_counts(
 
 def _resample_f1(labels: np.ndarray, predicted: np.ndarray, **options) -> np.ndarray:
     """F1 of each class (R, M, 6) of members with predictions (M, B); options of `resample_counts`."""
-    k = len(CLASSES)
+    k = len(INDICES)
     cells = [labels * k + answers for labels, answers in (_checked(labels, one) for one in predicted)]
     return f1_from_confusion(resample_counts(cells, k * k, **options).reshape(-1, len(cells), k, k))
 
@@ -191,5 +191,5 @@ def kappa(predicted: np.ndarray) -> np.ndarray:
     for i, first in enumerate(predicted):
         for j, second in enumerate(predicted[:i]):
             if not np.array_equal(first, second):
-                result[i, j] = result[j, i] = cohen_kappa_score(first, second, labels=CLASSES)
+                result[i, j] = result[j, i] = cohen_kappa_score(first, second, labels=INDICES)
     return result

@@ -1,7 +1,8 @@
 """Mix-up (paper section 2.1): what is drawn for a batch, and the virtual batch that follows from it.
 
 Mix-up: Zhang et al. 2018, https://arxiv.org/abs/1710.09412. Mix-augment (Psaroudakis and Kollias 2022,
-https://arxiv.org/abs/2205.04442) mixes alike and trains on the batch itself as well: `lsdkit.method.losses` has both.
+https://arxiv.org/abs/2205.04442) mixes alike and trains on the batch itself as well: `lsdkit.method.objective` has
+L_Em of either.
 """
 
 import numpy as np

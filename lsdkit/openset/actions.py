@@ -7,13 +7,8 @@ import numpy as np
 from lsdkit.openset.head import Head
 from lsdkit.openset.variants import Variant
 
-GAINS = {  # the mesh's own brow actions are weak, its eyeWide strong; the first prefix that fits counts
-    "browInner": 1.8,
-    "brow": 1.3,
-    "eyeWide": 0.55,
-    "noseSneer": 1.3,
-    "mouthFrown": 1.2,
-}
+# The mesh's own brow actions are weak, its eyeWide strong; the first prefix that fits counts.
+GAINS = {"browInner": 1.8, "brow": 1.3, "eyeWide": 0.55, "noseSneer": 1.3, "mouthFrown": 1.2}
 DISTRACTORS = (  # small actions that say nothing of the expression
     "jawLeft", "jawRight", "mouthLeft", "mouthRight", "mouthPucker", "mouthDimple", "cheekPuff", "jawForward",
     "mouthRollLower", "mouthShrugUpper", "eyeSquint", "browOuterUpLeft", "browOuterUpRight",

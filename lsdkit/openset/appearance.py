@@ -55,8 +55,6 @@ STYLES = {
         grey=0.30, noise=(0.0, 0.025), blur=(0.0, 0.7), resolution=(0.5, 1.0), jpeg=(35, 90), ends=0.4,
     ),
 }  # fmt: skip
-
-
 SWITCHES = ("identity", "appearance", "pose", "wrinkles", "teeth", "degradation")  # what `without` can switch off
 
 

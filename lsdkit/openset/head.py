@@ -24,19 +24,9 @@ SKIN, EYE_LEFT, EYE_RIGHT, LASHES, TEETH, TONGUE, HAIR = range(7)  # parts of th
 TEETH_BACK = 0.05  # decimetres: as they are, they show through closed lips
 HAIR_SPREAD = 1.3  # of the hair behind the neck: as it is, light shows between it and the hair at the sides
 TONGUE_SINKS = (0.0, -0.08, -0.15)  # decimetres at a fully open jaw: as it is, the tongue fills the mouth
-_PARTS = {  # group of base.obj -> part
-    "body": SKIN,
-    "helper-l-eye": EYE_LEFT,
-    "helper-r-eye": EYE_RIGHT,
-    "helper-l-eyelashes-1": LASHES,
-    "helper-l-eyelashes-2": LASHES,
-    "helper-r-eyelashes-1": LASHES,
-    "helper-r-eyelashes-2": LASHES,
-    "helper-upper-teeth": TEETH,
-    "helper-lower-teeth": TEETH,
-    "helper-tongue": TONGUE,
-    "helper-hair": HAIR,
-}
+_PARTS = {"body": SKIN, "helper-l-eye": EYE_LEFT, "helper-r-eye": EYE_RIGHT}  # group of base.obj -> part
+_PARTS |= {f"helper-{side}-eyelashes-{row}": LASHES for side in "lr" for row in (1, 2)}
+_PARTS |= {"helper-upper-teeth": TEETH, "helper-lower-teeth": TEETH, "helper-tongue": TONGUE, "helper-hair": HAIR}
 # Vertices of base.obj that stand for the 68 iBUG points, 0..67 (right jaw to left jaw, brows, nose, eyes, lips); "a+b"
 # is the middle between two. Chosen by `benchmarks/openset/agreement.py --fit`.
 LANDMARK_VERTICES = (
@@ -173,20 +163,15 @@ def _head_triangles(points: np.ndarray, faces: dict[str, list]) -> tuple[np.ndar
         part = _PARTS[group]
         for quad in np.array([(*quad, quad[2])[:4] for quad in quads]):
             x, y, z = np.abs(points[quad, 0]), points[quad, 1], points[quad, 2]
-            if part == SKIN and (y.min() < 5.3 or x.max() > 1.9):
-                continue
-            if part == HAIR and not _hangs_beside(x, y, z):
+            # Of the hair, what hangs beside or behind the head, not over the face.
+            beside = y.min() > 5.0 and ((x.min() > 0.62 and z.max() < 0.95) or z.max() < 0.45)
+            if (part == SKIN and (y.min() < 5.3 or x.max() > 1.9)) or (part == HAIR and not beside):
                 continue
             triangles += [quad[[0, 1, 2]], quad[[0, 2, 3]]]
             parts += [part, part]
     triangles, parts = np.array(triangles), np.array(parts, np.uint8)
     whole = (triangles[:, 0] != triangles[:, 2]) & (triangles[:, 2] != triangles[:, 1])
     return triangles[whole], parts[whole]
-
-
-def _hangs_beside(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> bool:
-    """Whether a quad of the hair shell, given its |x|, y and z, hangs beside or behind the head, not over the face."""
-    return bool(y.min() > 5.0 and ((x.min() > 0.62 and z.max() < 0.95) or z.max() < 0.45))
 
 
 def _read_masks(folder: Path, uv: np.ndarray) -> np.ndarray:

@@ -9,15 +9,10 @@ from lsdkit.openset.head import Head
 from lsdkit.openset.raster import blend
 from lsdkit.openset.sliders import AGES, ORIGINS, SEXES, SHAPES, WEIGHTS
 
-SKIN_TONES = np.array(  # sRGB in [0, 1], from dark to light
-    [
-        [0.27, 0.17, 0.12],
-        [0.42, 0.27, 0.19],
-        [0.58, 0.40, 0.29],
-        [0.74, 0.55, 0.42],
-        [0.86, 0.68, 0.56],
-        [0.94, 0.79, 0.70],
-    ]
+SKIN_TONES = (  # sRGB in [0, 1] from dark to light: red, green, blue
+    (0.27, 0.42, 0.58, 0.74, 0.86, 0.94),
+    (0.17, 0.27, 0.40, 0.55, 0.68, 0.79),
+    (0.12, 0.19, 0.29, 0.42, 0.56, 0.70),
 )
 HAIR_COLOURS = np.array(  # sRGB: black, dark brown, brown, chestnut, dark blond, blond, red, grey, white
     [
@@ -35,13 +30,8 @@ EYE_COLOURS = np.array(  # sRGB: dark brown, brown, hazel, green, blue, grey
         [0.40, 0.44, 0.47],
     ]
 )
-
-
-CENTRES = {  # of sliders whose mean is not 0: dlib marks thinner and wider lips on photographs than the mesh has
-    "mouth-lowerlip-height": -0.6,
-    "mouth-upperlip-height": -0.8,
-    "mouth-scale-horiz": 0.4,
-}
+# Of sliders whose mean is not 0: dlib marks thinner and wider lips on photographs than the mesh has.
+CENTRES = {"mouth-lowerlip-height": -0.6, "mouth-upperlip-height": -0.8, "mouth-scale-horiz": 0.4}
 
 
 class Subject(NamedTuple):
@@ -81,7 +71,8 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
     points = _draw_points(head, generator, male, age, origins)
 
     lightness = origins @ np.array([0.12, 0.66, 0.82]) + generator.normal(0.0, 0.08)  # african, asian, caucasian
-    tone = _interpolate(SKIN_TONES, np.clip(lightness, 0.0, 1.0)) + generator.normal(0.0, 0.012, 3)
+    grid, lightness = np.linspace(0.0, 1.0, len(SKIN_TONES[0])), np.clip(lightness, 0.0, 1.0)
+    tone = [np.interp(lightness, grid, channel) for channel in SKIN_TONES] + generator.normal(0.0, 0.012, 3)
     light_share = origins[2] * generator.random()
     odds = np.array([1.0, 1.0, *(3 * light_share,) * 4, light_share])
     shade = generator.choice(len(HAIR_COLOURS) - 2, p=odds / odds.sum())
@@ -143,8 +134,3 @@ def _draw_points(
     for name in generator.choice(sides, 6, replace=False):
         amounts[head.target(f"asym:{name}-{generator.choice(['l', 'r'])}")] = generator.uniform(0.0, 0.5)
     return head.rest + blend(amounts, head.targets)
-
-
-def _interpolate(table: np.ndarray, place: float) -> np.ndarray:
-    grid = np.linspace(0.0, 1.0, len(table))
-    return np.array([np.interp(place, grid, table[:, channel]) for channel in range(3)])

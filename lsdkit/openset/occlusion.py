@@ -38,9 +38,8 @@ def _measure() -> np.ndarray:
         right = np.cross([0.0, 1.0, 0.01], towards)
         right /= np.linalg.norm(right)
         flat = points @ np.stack([right, np.cross(towards, right), towards]).T
-        screen = np.stack([SIZE / 2 + flat[:, 0] * scale, SIZE / 2 - flat[:, 1] * scale, -flat[:, 2]], 1).astype(
-            np.float32
-        )
+        across, down = SIZE / 2 + flat[:, 0] * scale, SIZE / 2 - flat[:, 1] * scale
+        screen = np.stack([across, down, -flat[:, 2]], 1).astype(np.float32)
         seen, weights = rasterise(screen, triangles, two_sided, SIZE)
         corners = screen[triangles[seen], 2]  # (S, S, 3)
         u, v = weights[..., 0], weights[..., 1]

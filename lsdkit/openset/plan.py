@@ -102,10 +102,9 @@ def _plan_rows(split: str, counts: list[int], subjects: list[str], zipf: float, 
             index = len(rows)
             if split == "test":
                 key, path = f"test/{order[index]}", f"{TEST}/{order[index]}.jpg"
-            elif split == "train":
-                key, path = f"train/{name}/{number}", f"{TRAIN}/{folder}/{number}.jpg"
             else:
-                key, path = f"validation/{name}/{number}", f"{VALIDATION}/{name}/{number}.jpg"
+                place = f"{TRAIN}/{folder}" if split == "train" else f"{VALIDATION}/{name}"
+                key, path = f"{split}/{name}/{number}", f"{place}/{number}.jpg"
             face = derive(seed, "face", split, index)
             rows.append(Row(key, split, name, str(subject), draw_variant(name, generator), style, face, path))
     return sorted(rows, key=lambda row: int(row.key.split("/")[1])) if split == "test" else rows

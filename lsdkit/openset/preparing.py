@@ -45,19 +45,9 @@ def prepare_open(
         folder = out.with_name(f"{out.name}-release")
         release.render_release(folder, **drawn, jobs=jobs, device=device, progress=progress)
         listing = read_release(folder)
-        return write_store(
-            out,
-            listing.table,
-            listing.landmarks,
-            size=pixels,
-            kind="rendered",
-            source=folder.name,
-            settings=settings,
-            root=folder,
-            landmark_source="exact",
-            jobs=jobs,
-            progress=progress,
-        )
+        about = {"size": pixels, "kind": "rendered", "source": folder.name, "settings": settings}
+        about |= {"root": folder, "landmark_source": "exact", "jobs": jobs, "progress": progress}
+        return write_store(out, listing.table, listing.landmarks, **about)
 
 
 def open_or_render(data_dir: str | Path, recipe: Recipe, *, progress: bool = True) -> Store:

@@ -13,12 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from lsdkit import __version__
-from lsdkit.common.files import atomic, read_json, write_json, write_text
+from lsdkit.common.files import atomic, hold_lock, read_json, write_json, write_text
 from lsdkit.common.landmarks import COORDINATES
 from lsdkit.common.machine import cores
 from lsdkit.data.release import LIST_HEADER, RENDERED_MARK, TEST
@@ -27,7 +26,7 @@ from lsdkit.openset.develop import encode
 from lsdkit.openset.devices import check_device, choose_painter
 from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import Row, plan_release, subject_seed
-from lsdkit.openset.render import Face, render_face
+from lsdkit.openset.render import render_face
 
 FORMAT = 6  # raise it when the same settings give other pictures
 BLOCK = 32  # faces
@@ -99,11 +98,12 @@ def render_release(
     settings = {"format": FORMAT, "fraction": fraction, "validation": validation, "test": test, "pixels": pixels}
     settings |= {"seed": seed, "design": design, "without": list(without)}
     check_device(device)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(f".{out.name}.lock")):
+    with hold_lock(out.with_name(f".{out.name}.lock")):
         if _is_complete(out, settings):
             return out
-        jobs = min(_count_processes(jobs), -(-len(rows) // BLOCK))
+        if jobs is not None and jobs < 1:
+            raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
+        jobs = min(jobs or cores(), -(-len(rows) // BLOCK))
         painter = choose_painter(device, jobs)
         partial = _prepare_partial(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
@@ -140,14 +140,6 @@ def _prepare_partial(out: Path, settings: dict) -> Path:
     return partial
 
 
-def _count_processes(jobs: int | None) -> int:
-    if jobs is None:
-        return cores()
-    if jobs < 1:
-        raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
-    return jobs
-
-
 def _block_file(partial: Path, table: str, number: int) -> Path:
     return partial / "blocks" / f"{table}-{number}.csv"
 
@@ -162,8 +154,9 @@ def _render_blocks(
             yield render_block(partial, number, block, *arguments)
         return
     # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+    # One thread each for the numeric libraries: the workers already fill the cores.
+    options = {"mp_context": get_context("spawn"), "initializer": threadpool_limits, "initargs": (1,)}
+    with ProcessPoolExecutor(jobs, **options) as pool:
         waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
         try:
             for done in as_completed(waiting):
@@ -171,11 +164,6 @@ def _render_blocks(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _one_thread() -> None:
-    """Keep the numeric libraries of a worker to one thread: the workers already fill the cores."""
-    threadpool_limits(1)
 
 
 def render_block(
@@ -190,39 +178,23 @@ def render_block(
     """Render the faces of a block into `partial`, then write their rows; returns the number of the block."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
     for row in block:
-        face = render_face(
-            row.expression,
-            variant=row.variant,
-            seed=row.seed,
-            subject_seed=subject_seed(seed, row.subject),
-            style=row.style,
-            pixels=pixels,
-            without=without,
-            device=device,
-        )
+        drawn = {"variant": row.variant, "seed": row.seed, "subject_seed": subject_seed(seed, row.subject)}
+        face = render_face(row.expression, **drawn, style=row.style, pixels=pixels, without=without, device=device)
         file = partial / row.path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode(face.image))
-        for table, line in _write_lines(row, face).items():
-            lines[table].append(line)
+        facts = f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{row.style}"
+        numbers = _join_numbers(face.intensity, face.pose, face.gaze, face.landmarks)
+        lines["actions"].append(f"{row.key},{_join_numbers(face.actions)}\n")
+        lines["contour"].append(f"{row.key},{_join_numbers(face.contour)}\n")
+        lines["faces"].append(f"{facts},{numbers}\n")
     for table in TABLES:
         write_text(_block_file(partial, table, number), "".join(lines[table]))
     return number
 
 
-def _write_lines(row: Row, face: Face) -> dict[str, str]:
-    """The row of a face in each table."""
-
-    def numbers(*values: np.ndarray) -> str:
-        return ",".join(f"{value:.5f}" for value in np.concatenate([np.ravel(value) for value in values]))
-
-    drawn = numbers(face.intensity, face.pose, face.gaze, face.landmarks)
-    facts = f"{row.key},{row.split},{row.expression},{row.subject},{row.variant},{row.seed},{row.style}"
-    return {
-        "actions": f"{row.key},{numbers(face.actions)}\n",
-        "contour": f"{row.key},{numbers(face.contour)}\n",
-        "faces": f"{facts},{drawn}\n",
-    }
+def _join_numbers(*values: float | np.ndarray) -> str:
+    return ",".join(f"{value:.5f}" for value in np.concatenate([np.ravel(value) for value in values]))
 
 
 def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None:

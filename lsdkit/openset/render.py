@@ -207,5 +207,5 @@ def folds(actions: np.ndarray, age: float, shown: bool) -> np.ndarray:
 def _paint(subject: Subject, shirt: np.ndarray, creases: np.ndarray) -> Paint:
     """The subject's colours and amounts, as numba takes them, with the shirt and the creases."""
     looks = {name: getattr(subject, name) for name in Paint._fields if name in Subject._fields}
-    looks = {name: np.float32(value) if np.ndim(value) else float(value) for name, value in looks.items()}
+    looks = {name: np.asarray(value, np.float32) if np.ndim(value) else float(value) for name, value in looks.items()}
     return Paint(**looks, shirt=shirt, folds=creases)

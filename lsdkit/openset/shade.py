@@ -147,11 +147,8 @@ def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     if -0.1 < s < 1.1 and z > 0.8 and 7.25 < y < 7.65:
         line = 7.42 + paint.brow_arch * math.sin(0.75 * math.pi * s) - 0.03 * s
         half = paint.brow_thickness * (1.0 - 0.55 * max(0.0, s) ** 1.5)
-        brow = (
-            (1.0 - _step(abs(y - line), half * 0.45, half * 1.05))
-            * _step(s, -0.02, 0.14)
-            * (1.0 - _step(s, 0.86, 1.06))
-        )
+        brow = (1.0 - _step(abs(y - line), half * 0.45, half * 1.05)) * _step(s, -0.02, 0.14)
+        brow *= 1.0 - _step(s, 0.86, 1.06)
         brow *= paint.brow_strength
         for c in range(3):
             colour[c] += brow * (paint.brows[c] - colour[c])

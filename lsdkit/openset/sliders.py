@@ -13,14 +13,8 @@ LEFT_OUT = (  # these move as an expression does, or move the whole head; mouth 
     *("mouth-trans-in", "mouth-trans-out", "nose-trans-in", "nose-trans-out", "eye-height", "eye-push"),
     *("mouth-trans-backward", "mouth-trans-forward", "chin-prognathism", "jaw-drop"),
 )
-OPPOSITES = {  # ending of the negative direction -> ending of the positive one
-    "decr": "incr",
-    "in": "out",
-    "down": "up",
-    "backward": "forward",
-    "concave": "convex",
-    "compress": "uncompress",
-}
+OPPOSITES = {"decr": "incr", "in": "out", "down": "up"}  # ending of the negative direction -> of the positive one
+OPPOSITES |= {"backward": "forward", "concave": "convex", "compress": "uncompress"}
 SHAPES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 ORIGINS = ("african", "asian", "caucasian")
 SEXES = ("female", "male")
@@ -51,11 +45,8 @@ def identity_targets(folder: Path) -> dict[str, list[Path]]:
     for path in sorted((folder / "asym").glob("asym-*.target.gz")):
         targets[f"asym:{path.name.removesuffix('.target.gz').removeprefix('asym-')}"] = [path]
     macro = folder / "macrodetails"
-    for sex in SEXES:
-        for age in AGES:
-            for origin in ORIGINS:
-                targets[f"macro:{origin}-{sex}-{age}"] = [macro / f"{origin}-{sex}-{age}.target.gz"]
-            for weight in WEIGHTS:
-                path = macro / f"universal-{sex}-{age}-averagemuscle-{weight}.target.gz"
-                targets[f"weight:{sex}-{age}-{weight}"] = [path]
+    for person in (f"{sex}-{age}" for sex in SEXES for age in AGES):
+        targets |= {f"macro:{name}-{person}": [macro / f"{name}-{person}.target.gz"] for name in ORIGINS}
+        shared = macro / f"universal-{person}-averagemuscle"
+        targets |= {f"weight:{person}-{name}": [Path(f"{shared}-{name}.target.gz")] for name in WEIGHTS}
     return targets

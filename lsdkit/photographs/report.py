@@ -6,7 +6,7 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data.store import describe_kind
 from lsdkit.photographs.protocol import NETWORKS, Protocol, list_deviations, networks_of
 from lsdkit.recipes import Member
-from lsdkit.training.cost import cost, longest
+from lsdkit.training.cost import estimate_end, measure_cost
 
 RENDERS, SEARCHES, OPERATIONS = 40, 8, 2e10  # of one core in a second: faces drawn, photographs searched, operations
 REGRESSIONS = 10.0  # seconds that the regressions of a seed take with the protocol's number of faces
@@ -22,7 +22,7 @@ def describe_plan(protocol: Protocol, models: Sequence[str], photographs: int, j
         f"find the faces of {photographs:,} photographs": photographs / SEARCHES / jobs,
         f"render {seeds} x {rendered:,} faces": seeds * rendered / RENDERS / jobs,
         f"{seeds} x {small} baselines": seeds * REGRESSIONS * rendered / 4000 if small else 0.0,
-        f"train {len(members)} networks": longest(work, jobs) if work else 0.0,
+        f"train {len(members)} networks": estimate_end(work, jobs) if work else 0.0,
     }
     lines = [f"protocol {protocol.version}, seeds {', '.join(map(str, protocol.seeds))}; {jobs} at a time"]
     lines += [f"{seconds / 60:7.1f} min  {what}" for what, seconds in parts.items()]
@@ -33,7 +33,7 @@ def describe_plan(protocol: Protocol, models: Sequence[str], photographs: int, j
 def estimate_training(member: Member, faces: int) -> float:
     """About how many seconds one core trains a network on so many faces, or on its bag of them."""
     share = member.recipe.bag_fraction if member.bag else 1
-    return member.epochs * faces * share * cost(member).training / OPERATIONS
+    return member.epochs * faces * share * measure_cost(member).training / OPERATIONS
 
 
 def describe_faces(counts: Mapping[str, Mapping[str, int]], lost: Mapping[str, int]) -> str:

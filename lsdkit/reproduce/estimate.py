@@ -116,8 +116,8 @@ def _tabulate(entries: Sequence[Entry], faces: Faces) -> pd.DataFrame:
     rows = []
     for entry in entries:
         member = entry.member
-        trained_on, steps, seen = costs.steps(member, faces.labels)
-        cost = costs.cost(member)
+        trained_on, steps, seen = costs.count_steps(member, faces.labels)
+        cost = costs.measure_cost(member)
         answered = member.epochs * faces.validation + faces.validation + faces.test
         row = {"table": entry.table, "mix": MIX_NAMES[member.mix], "appearance": member.appearance, "cost": cost}
         row |= {"trained_on": trained_on, "steps": steps, "seen": seen, "epochs": member.epochs}
@@ -169,7 +169,9 @@ def _describe_hours(table: pd.DataFrame, recipe: Recipe, number: int, card: Card
     peak = getattr(card, recipe.precision)
     if not peak:
         return f"HOURS: {card.name} has no {recipe.precision}; use precision=float32 or another card"
-    ends = [costs.longest(table["operations"] / (share * peak * 1e12), number) / 3600 for share in UTILISATION[::-1]]
+    ends = [
+        costs.estimate_end(table["operations"] / (share * peak * 1e12), number) / 3600 for share in UTILISATION[::-1]
+    ]
     low, high = (f"{share:.0%}" for share in UTILISATION)
     lines = [
         f"HOURS on {number} x {card.name}, each with a run of its own: {_hours(ends)}",
@@ -190,7 +192,7 @@ def _describe_measured(table: pd.DataFrame, recipe: Recipe, runs: Sequence[Run])
             cut = recipe.steps_per_epoch * recipe.batch_size
             seconds = run.seconds / (member.epochs * min(run.faces, cut or run.faces))  # for each face a step saw
             measured.setdefault((MIX_NAMES[member.mix], member.appearance), []).append(seconds)
-            rates.append(seconds / costs.cost(member).training)
+            rates.append(seconds / costs.measure_cost(member).training)
             devices.add(f"{run.device}, {run.threads} threads")
     if not measured:
         return ""

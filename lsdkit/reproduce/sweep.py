@@ -208,8 +208,8 @@ def _check_weights(member: Member) -> None:
 def _count_operations(member: Member, store: Store) -> float:
     """Operations of a run's training. Checks, too, that the store has the faces for it."""
     training_rows(member, store)
-    *_, seen = costs.steps(member, store.labels[store.rows("train")])
-    return seen * costs.cost(member).training
+    *_, seen = costs.count_steps(member, store.labels[store.rows("train")])
+    return seen * costs.measure_cost(member).training
 
 
 def _claim(out: Path, plan: Plan, members: dict[str, Member], store: Store) -> dict:

@@ -59,11 +59,12 @@ class Cost:
         return self.fixed + self.activations
 
 
-def cost(member: Member) -> Cost:
+def measure_cost(member: Member) -> Cost:
     """The cost of a member's step; no weight file is needed and nothing is trained.
 
     >>> from lsdkit.recipes import SMOKE
-    >>> cost(Member(recipe=SMOKE, mix="mixaugment")).training > cost(Member(recipe=SMOKE, mix="mixup")).training
+    >>> mixup, mixaugment = (measure_cost(Member(recipe=SMOKE, mix=name)) for name in ("mixup", "mixaugment"))
+    >>> mixaugment.training > mixup.training
     True
     """
     recipe = replace(member.recipe, batch_size=PROBE, precision="float32")  # as far as it decides the network
@@ -82,17 +83,17 @@ def cost(member: Member) -> Cost:
     return Cost(parameters, training, emotion.forward, fixed, activations)
 
 
-def steps(member: Member, labels: np.ndarray) -> tuple[int, int, int]:
+def count_steps(member: Member, labels: np.ndarray) -> tuple[int, int, int]:
     """(faces trained on, steps, faces seen in them) of a member over training faces with these labels (N,)."""
     rows = draw_bag(labels, member.bag, member.seed, member.recipe)
     parts = batches(member, rows, labels[rows], 0)
     return len(rows), member.epochs * len(parts), member.epochs * sum(map(len, parts))
 
 
-def longest(times: Sequence[float], places: int) -> float:
+def estimate_end(times: Sequence[float], places: int) -> float:
     """The time after which runs of these times end on so many places, the longest run first on the next free place.
 
-    >>> longest([3, 2, 2, 1], 2)
+    >>> estimate_end([3, 2, 2, 1], 2)
     4.0
     """
     ends = [0.0] * places

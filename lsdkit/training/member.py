@@ -36,7 +36,7 @@ from lsdkit.recipes import Member
 from lsdkit.training import checkpoints, evaluation
 from lsdkit.training.averaging import running_mean
 from lsdkit.training.loop import fit
-from lsdkit.training.ownership import claim_folder, hold_run_folder, identify
+from lsdkit.training.ownership import claim_folder, find_finished, hold_run_folder, identify
 from lsdkit.training.progress import Progress
 from lsdkit.training.runs import FORMAT, Run, read_run, write_run
 from lsdkit.training.sampling import batches, count_by_name, training_rows
@@ -67,13 +67,14 @@ def train_member(
     process trains in it, where the store lacks faces to train on or to validate with, or for an unknown device;
     `FloatingPointError`, naming epoch and step, where the loss is not finite (the last good checkpoint stays).
     """
-    folder, where = Path(folder), choose_device(device)
+    folder, place = Path(folder), choose_device(device)
     with hold_run_folder(folder):
         identity = identify(member, store)
-        finished = claim_folder(folder, identity)
+        finished = find_finished(folder, identity)
         if finished is not None:
             return finished
-        task = MemberTask(member, store, where)
+        task = MemberTask(member, store, place)  # what is wrong with the member ends here, and claims nothing
+        claim_folder(folder, identity)
         run = Run(
             folder=folder,
             member=member,
@@ -81,30 +82,30 @@ def train_member(
             store=str(project_path(store.path)),
             checksums=identity["store"],
             started_from=task.started_from,
-            **_describe_machine(where),
+            **_describe_machine(place),
         )
-        come = _resume(task, run, identity)
+        reached = _resume(task, run, identity)
         per_epoch = len(task.batches(0))
-        done = come.epoch * per_epoch + come.step
+        done = reached.epoch * per_epoch + reached.step
         with tqdm(total=member.epochs * per_epoch, initial=done, desc=member.name, disable=not progress) as bar:
 
             def end_epoch(row: dict) -> None:
-                write_table(folder / "history.csv", pd.DataFrame(come.history))
+                write_table(folder / "history.csv", pd.DataFrame(reached.history))
                 bar.set_postfix(loss=f"{row['loss']:.3f}", val_macro_f1=f"{row['val_macro_f1']:.3f}")
                 if on_epoch is not None:
                     on_epoch(row)
 
             def save() -> None:
-                _save(task, run, come, identity)
+                _save(task, run, reached, identity)
 
             try:
-                fit(task, come, save, checkpoint_every=checkpoint_every, on_step=bar.update, on_epoch=end_epoch)
+                fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=bar.update, on_epoch=end_epoch)
             except FloatingPointError as error:
                 raise FloatingPointError(
-                    f"Epoch {come.epoch + 1}, step {come.step + 1}: {error}. The last good checkpoint stays in "
+                    f"Epoch {reached.epoch + 1}, step {reached.step + 1}: {error}. The last good checkpoint stays in "
                     f"{folder}; lower `learning_rate`, or use precision float32, in a new RUN_DIR"
                 ) from error
-        return _finish(task, run, come)
+        return _finish(task, run, reached)
 
 
 class MemberTask:

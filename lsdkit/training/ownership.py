@@ -43,11 +43,15 @@ def check_owner(folder: Path, identity: dict, advice: str = "choose another RUN_
     return claim.is_file()
 
 
-def claim_folder(folder: Path, identity: dict) -> Run | None:
-    """Make the folder this training's own, or raise `ValueError`; returns its run where it is finished."""
+def find_finished(folder: Path, identity: dict) -> Run | None:
+    """This training's run where the folder holds it, finished; `ValueError` where the folder is another's."""
     if check_owner(folder, identity):
         return read_run(folder) if is_finished(folder) else None
     if is_finished(folder):
         raise ValueError(f"Expected {CLAIM} beside {RESULT} in {folder}; choose another RUN_DIR or remove the folder")
-    write_json(folder / CLAIM, identity)
     return None
+
+
+def claim_folder(folder: Path, identity: dict) -> None:
+    """Make the folder this training's own."""
+    write_json(folder / CLAIM, identity)

@@ -6,9 +6,10 @@
     predictions.csv  key, split, expression and six probabilities for each validation and test face
     bag.csv          the faces trained on: row in the store and key
     weights.pt       the tensors of the kept epoch, with their checksum in weights.pt.sha256
-    member.json      from the first moment on: whose folder it is (`lsdkit.training.ownership`)
+    member.json      from the start: whose folder it is (`lsdkit.training.ownership`); .lock holds it while one trains
 
-`result.json` is written last: where it stands, the run is finished.
+Until the end there are checkpoints as well (`lsdkit.training.checkpoints`). `result.json` is written last: where it
+stands, the run is finished.
 """
 
 from collections.abc import Sequence

@@ -202,6 +202,7 @@ def _find_file(published: Published) -> Path | None:
 
 
 def _fetch(published: Published) -> Path:
+    """Fetch a set through the hub that publishes it, into that hub's cache; raises `FileNotFoundError` with a hint."""
     place = folder() / published.file
     there = "model.safetensors" if published.format == "timm" else published.file
     hint = f"get {there} from {published.origin} and put it to {place}, or write {published.name}@PATH"
@@ -209,23 +210,17 @@ def _fetch(published: Published) -> Path:
     if not published.url and published.format != "timm":
         raise FileNotFoundError(f"{missing}; {hint}")
     try:
-        return download(published)
+        if published.origin.startswith("https://huggingface.co/"):
+            from huggingface_hub import hf_hub_download
+
+            return Path(hf_hub_download(published.origin.removeprefix("https://huggingface.co/"), there))
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / published.file
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(published.url, str(cached), published.sha256 or None, progress=False)
+        return cached
     except Exception as error:  # hubs raise errors of requests, urllib, huggingface_hub and the system
         failure = f"fetching them failed ({type(error).__name__}: {error})"
         raise FileNotFoundError(f"{missing} and {failure}; where this machine is offline, {hint}") from error
-
-
-def download(published: Published) -> Path:
-    """Fetch a set through the hub that it is published on, into that hub's cache. Raises what the hub raises."""
-    if published.origin.startswith("https://huggingface.co/"):
-        from huggingface_hub import hf_hub_download
-
-        repository = published.origin.removeprefix("https://huggingface.co/")
-        return Path(hf_hub_download(repository, "model.safetensors"))
-    place = Path(torch.hub.get_dir()) / "checkpoints" / published.file
-    place.parent.mkdir(parents=True, exist_ok=True)
-    torch.hub.download_url_to_file(published.url, str(place), published.sha256 or None, progress=False)
-    return place
 
 
 def _check_told_apart(published: Published, path: Path, content: dict[str, torch.Tensor]) -> None:

@@ -34,6 +34,16 @@ def test_vote_runs_pairs_faces_by_key(tmp_path):
     np.testing.assert_allclose(probabilities_of(vote), stack.mean(0), atol=1e-8)
 
 
+def test_runs_of_one_folder_name_are_two_runs(tmp_path):
+    stack = random_stack(2, count=60)
+    folders = [tmp_path / name / "same" for name in "ab"]
+    runs = [leave_predictions(folder, np.arange(60), one) for folder, one in zip(folders, stack, strict=True)]
+    alone = [votes.score_members([run])["value"].item() for run in runs]
+    voted = votes.score_ensembles(runs).iloc[-1]
+    assert voted["mean_of_members"] == pytest.approx(np.mean(alone))
+    assert alone[0] != alone[1]
+
+
 def test_vote_runs_refuses_what_does_not_fit(tmp_path):
     stack = random_stack(1)[0]
     run = leave_predictions(tmp_path / "a", np.arange(7), stack)

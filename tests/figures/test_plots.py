@@ -149,7 +149,7 @@ def test_class_shapes_and_mixed_landmarks(generator):
 
 def test_figures_leave_pyplot_and_its_settings_alone():
     before = dict(plt.rcParams)
-    drawn = plots.per_class_f1([0.5] * 6)
+    drawn = plots.per_class_f1([0.5] * 6, [0.4] * 6, [0.6] * 6)
     assert isinstance(drawn, Figure)
     assert plt.get_fignums() == []
     assert dict(plt.rcParams) == before

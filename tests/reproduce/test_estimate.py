@@ -36,7 +36,7 @@ def test_the_plan_of_the_paper_needs_neither_data_nor_weights():
 
 def test_the_hours_are_operations_over_rates():
     member = Member(recipe=PAPER)
-    cost = costs.cost(member)
+    cost = costs.measure_cost(member)
     text = describe([member], estimate.count_faces(PAPER), on="A100")
     operations = 12 * 277251 * cost.training + (13 * 4670 + 106120) * cost.inference
     low, high = (operations / (share * 19.5e12) / 3600 for share in (0.45, 0.2))

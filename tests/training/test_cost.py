@@ -41,7 +41,7 @@ def real_step(member: Member, size: int):
 @pytest.mark.parametrize("mix", MIXES)
 def test_a_cost_is_that_of_a_real_step(mix, appearance):
     member = Member(recipe=SMOKE, mix=mix, appearance=appearance)
-    cost = costs.cost(member)
+    cost = costs.measure_cost(member)
     operations, kept, network = real_step(member, 4)
     assert cost.training == pytest.approx(operations, rel=1e-9)
     assert cost.activations / SMOKE.batch_size == pytest.approx(kept, rel=0.1)
@@ -63,7 +63,9 @@ def test_a_cost_is_that_of_a_real_step(mix, appearance):
     assert cost.fixed == sum(tensor.nbytes for tensor in held)
     averaged = replace(member, recipe=replace(SMOKE, averaging=0.9))
     mean = running_mean(network, averaged.recipe.averaging).module
-    assert costs.cost(averaged).fixed == cost.fixed + sum(t.nbytes for t in (*mean.parameters(), *mean.buffers()))
+    assert costs.measure_cost(averaged).fixed == cost.fixed + sum(
+        t.nbytes for t in (*mean.parameters(), *mean.buffers())
+    )
     needed = MultiTask(SMOKE, "")
     assert cost.parameters.inference == sum(tensor.numel() for tensor in needed.parameters())
 
@@ -89,28 +91,32 @@ def test_operations_of_the_papers_backbone_by_hand():
 
     with torch.device("meta"):
         network = MultiTask(replace(PAPER, weights=()), "vggface2")
-    cost = costs.cost(Member(recipe=PAPER))
+    cost = costs.measure_cost(Member(recipe=PAPER))
     assert cost.inference == by_hand(network)
     assert by_hand(network.emotion.backbone) / 2e9 == pytest.approx(3.85, abs=0.05)
     assert cost.parameters.appearance == pytest.approx(23.5e6 + 2048 * 512, rel=0.01)  # ResNet50 without its last layer
-    assert 2.9 * cost.inference < costs.cost(Member(recipe=PAPER, appearance="none", mix="mixup")).training
+    assert 2.9 * cost.inference < costs.measure_cost(Member(recipe=PAPER, appearance="none", mix="mixup")).training
 
 
 def test_steps_are_those_of_training():
     labels = np.repeat(np.arange(6), 11)
-    assert costs.steps(Member(recipe=SMOKE), labels) == (66, 2 * 5, 2 * 66)
-    assert costs.steps(Member(recipe=SMOKE, epochs=3), np.repeat(np.arange(5), 13)) == (65, 3 * 4, 3 * 64)  # 1 dropped
-    assert costs.steps(Member(recipe=SMOKE, bag=1), labels)[0] == 12
-    assert costs.steps(Member(recipe=replace(SMOKE, steps_per_epoch=2)), labels) == (66, 4, 64)
+    assert costs.count_steps(Member(recipe=SMOKE), labels) == (66, 2 * 5, 2 * 66)
+    assert costs.count_steps(Member(recipe=SMOKE, epochs=3), np.repeat(np.arange(5), 13)) == (
+        65,
+        3 * 4,
+        3 * 64,
+    )  # 1 dropped
+    assert costs.count_steps(Member(recipe=SMOKE, bag=1), labels)[0] == 12
+    assert costs.count_steps(Member(recipe=replace(SMOKE, steps_per_epoch=2)), labels) == (66, 4, 64)
 
 
 def test_bf16_halves_what_is_kept():
-    full, half = (costs.cost(Member(recipe=replace(PAPER, precision=p))) for p in ("float32", "bf16"))
+    full, half = (costs.measure_cost(Member(recipe=replace(PAPER, precision=p))) for p in ("float32", "bf16"))
     assert half.training == full.training
     assert half.activations == pytest.approx(full.activations / 2 + 2 * full.parameters.total)
 
 
 def test_longest_first_on_the_next_free_place():
-    assert costs.longest([1.0] * 7, 3) == 3
-    assert costs.longest([5, 1, 1, 1, 1, 1], 2) == 5
-    assert costs.longest([2.0], 6) == 2
+    assert costs.estimate_end([1.0] * 7, 3) == 3
+    assert costs.estimate_end([5, 1, 1, 1, 1, 1], 2) == 5
+    assert costs.estimate_end([2.0], 6) == 2

@@ -360,6 +360,12 @@ def test_without_landmarks_and_test_faces(tmp_path):
     assert np.isnan(result.test_macro_f1)
 
 
+def test_what_is_wrong_with_a_member_does_not_claim_its_folder(store, tmp_path):
+    with pytest.raises(ValueError, match="dinno"):
+        train(store, tmp_path / "run", Member.of(TINY, mix="mixup", appearance="dinno"))
+    assert train(store, tmp_path / "run", replace(MEMBER, epochs=1)).finished
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "CPU"])
 def test_an_unknown_device_lists_the_known_ones(store, tmp_path, device):
     with pytest.raises(ValueError, match="'auto', 'cpu'"):

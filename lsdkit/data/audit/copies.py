@@ -39,6 +39,8 @@ def find_copies(
         "mirrored": fingerprints.count_pairs(category, code, size, turned, equal=False),
     }
     pairs = _list_pairs(split, same, code, {"near": near, "mirrored": turned})
+    kinds = [pairs["kind"], *(split[pairs[side].to_numpy(np.int64)] for side in ("first", "second"))]
+    some = pairs.groupby(kinds).head(NAMED)  # of each kind and each two splits, in the order of `pairs`
     nearest = _look_up_nearest(store, prints)
     edges = (np.concatenate(sides) for sides in zip(near[:2], turned[:2], strict=True))
     group = fingerprints.group_codes(len(codes), *edges)
@@ -52,7 +54,7 @@ def find_copies(
         "groups": int((faces_of_group > 1).sum()),
         "faces_in_groups": int(faces_of_group[faces_of_group > 1].sum()),
         "faces_with_copy_in_train": _count_reached(split, code, (near, turned)),
-        "named": _name_pairs(store, _some_of_each(pairs, split), "first", "second"),
+        "named": _name_pairs(store, some, "first", "second"),
         "nearest_in_train": _summarise(store, nearest),
     }
     return report, pairs, nearest
@@ -92,12 +94,6 @@ def _list_pairs(split: np.ndarray, same: np.ndarray, code: np.ndarray, edges: di
     within = split[pairs["first"].to_numpy(np.int64)] == split[pairs["second"].to_numpy(np.int64)]
     pairs = pairs.assign(within=within).sort_values(["within", "bits", "first", "second"], kind="stable")
     return pairs.drop_duplicates(["first", "second"]).drop(columns="within").head(MOST_PAIRS).reset_index(drop=True)
-
-
-def _some_of_each(pairs: pd.DataFrame, split: np.ndarray) -> pd.DataFrame:
-    """The first pairs of each kind and each two splits, in the order of `pairs`."""
-    kinds = [pairs["kind"], *(split[pairs[side].to_numpy(np.int64)] for side in ("first", "second"))]
-    return pairs.groupby(kinds).head(NAMED)
 
 
 def _count_by_split(table: np.ndarray) -> dict[str, int]:

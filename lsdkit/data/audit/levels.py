@@ -43,13 +43,10 @@ def _levels(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     grey = red * GREY[0]
     grey += green * GREY[1]
     grey += blue * GREY[2]
-    colour = sum(_gap(one, two) for one, two in ((red, green), (green, blue))) / 2
+    gaps = (np.maximum(one, two) - np.minimum(one, two) for one, two in ((red, green), (green, blue)))
+    colour = sum(gap.mean((1, 2)) for gap in gaps) / 2
     steps = sum(np.abs(np.diff(grey, axis=axis)).mean((1, 2)) for axis in (1, 2)) / 2
     return np.stack([grey.mean((1, 2)), grey.std((1, 2)), colour, steps], 1), grey
-
-
-def _gap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return (np.maximum(one, two) - np.minimum(one, two)).mean((1, 2))
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:

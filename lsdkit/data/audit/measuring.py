@@ -48,9 +48,9 @@ def audit(store: Store, *, threshold: int = THRESHOLD, sources: bool = True, pro
     threshold: bits of 256 in which two fingerprints may differ and still be called copies, 0 to 15; `ValueError`
     outside. sources: also read the size of each source image, where the files are still there.
     """
+    damage = ""
     try:
         store.verify()
-        damage = ""
     except ValueError as error:
         damage = str(error)
     levels, prints, digests = measure_pictures(store.images, progress=progress)
@@ -58,7 +58,7 @@ def audit(store: Store, *, threshold: int = THRESHOLD, sources: bool = True, pro
     faces["source_size"] = measure_sources(store) if sources else np.nan
     faces["shape_distance"] = shapes.distances(store.landmarks)
     copies, pairs, nearest = find_copies(store, prints, digests, threshold)
-    splits = [name for name in SPLITS if (faces["split"] == name).any()]
+    lost, splits = store.left_out, [name for name in SPLITS if (faces["split"] == name).any()]
     report = {
         "format": FORMAT,
         "store": {"name": store.path.name, "kind": store.kind, "faces": len(store), "size": store.manifest["size"]},
@@ -69,7 +69,12 @@ def audit(store: Store, *, threshold: int = THRESHOLD, sources: bool = True, pro
         "subjects": _measure_subjects(faces, splits),
         "copies": copies,
         "images": _measure_images(store, faces),
-        "left_out": _measure_left_out(store),
+        "left_out": {
+            "images": len(lost),
+            "reasons": lost["reason"].value_counts().to_dict(),
+            "no_face_by_class": count_lost(store),
+            "named": lost.head(NAMED).to_dict("records"),
+        },
         "drift": _measure_drift(faces, splits),
         "class_share_of_variance": _measure_shortcuts(faces),
         "landmarks": _measure_landmarks(store, faces),
@@ -151,13 +156,6 @@ def _measure_images(store: Store, faces: pd.DataFrame) -> dict:
             "named": rows["key"][among].head(NAMED).tolist(),
         }
     return measures
-
-
-def _measure_left_out(store: Store) -> dict:
-    """What did not come into the store: by reason, and faces lost by class where the paths name classes."""
-    lost = store.left_out
-    counts = {"images": len(lost), "reasons": lost["reason"].value_counts().to_dict()}
-    return {**counts, "no_face_by_class": count_lost(store), "named": lost.head(NAMED).to_dict("records")}
 
 
 def count_lost(store: Store) -> dict[str, dict]:

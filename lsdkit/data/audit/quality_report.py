@@ -47,13 +47,8 @@ def write_quality(
     if other is not None:
         report["against"] = {"annotator": against, "sources": pd.Series(statuses).value_counts().to_dict()}
         report["against"]["error"] = {
-            row.Index: {
-                "faces": row.faces,
-                "mean": _round(row.mean),
-                "median": _round(row.median),
-                "p95": _round(row.p95),
-            }
-            for row in quality.tabulate_disagreement(store.landmarks[rows], other).itertuples()
+            part: {"faces": int(row["faces"]), **{name: _round(row[name]) for name in ("mean", "median", "p95")}}
+            for part, row in quality.tabulate_disagreement(store.landmarks[rows], other).iterrows()
         }
     for name, figure in _draw_sheets(store, table, other, rows).items():
         files.write_bytes(out / f"{name}.png", plots.png(figure))
