@@ -217,7 +217,7 @@ def compare_singles(both: Both) -> None:
         if kind == "slider":
             move = both.head.targets[both.head.target(f"slider:{name.removesuffix('-incr')}:+")]
         else:
-            move = both.head.units[both.head.unit(name)]
+            move = both.head.units[both.head.unit_names.index(name)]
         move = move.reshape(-1, 3)[both.drawn].astype(np.float64)
         kept = np.ones(len(move), bool) if name != "jawOpen" else ~both.regions["tongue"]
         theirs = both.pose(**{keyword: {name: 1.0}})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import ipywidgets
 import numpy as np
+from IPython.display import HTML
 
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data.store import Store
@@ -40,20 +41,10 @@ class Explorer(ipywidgets.VBox):
         self.picture.value = png(drawn)
 
     @property
-    def static(self) -> "Static":
-        """The picture as it is now, to be shown after the widget."""
-        return Static(self.picture.value)
-
-
-class Static:
-    """A picture that a page shows where it cannot draw the widget before it, and hides where it can."""
-
-    def __init__(self, picture: bytes):
-        self.picture = picture
-
-    def _repr_html_(self) -> str:
-        data = base64.b64encode(self.picture).decode()
-        return f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{data}">'
+    def static(self) -> HTML:
+        """The picture as it is now, which a page shows where it cannot draw the widget before it, and else hides."""
+        data = base64.b64encode(self.picture.value).decode()
+        return HTML(f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{data}">')
 
 
 def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer:
@@ -64,10 +55,8 @@ def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer
 
     def draw(expression: str, subject: str, page: int, landmarks: bool) -> Figure:
         chosen = np.ones(len(rows), dtype=bool)
-        if expression != EVERY:
-            chosen &= (table["expression"] == expression).to_numpy()
-        if subject != EVERY:
-            chosen &= (table["subject"] == subject).to_numpy()
+        for column, value in (("expression", expression), ("subject", subject)):
+            chosen &= (value == EVERY) | (table[column] == value).to_numpy()
         matching = rows[chosen]
         pages = max(1, -(-len(matching) // faces))
         shown = matching[(page - 1) % pages * faces :][:faces]

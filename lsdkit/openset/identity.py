@@ -22,14 +22,10 @@ HAIR_COLOURS = np.array(  # sRGB: black, dark brown, brown, chestnut, dark blond
 )  # fmt: skip
 EYE_COLOURS = np.array(  # sRGB: dark brown, brown, hazel, green, blue, grey
     [
-        [0.14, 0.08, 0.05],
-        [0.26, 0.15, 0.08],
-        [0.35, 0.26, 0.13],
-        [0.30, 0.36, 0.24],
-        [0.28, 0.40, 0.52],
+        [0.14, 0.08, 0.05], [0.26, 0.15, 0.08], [0.35, 0.26, 0.13], [0.30, 0.36, 0.24], [0.28, 0.40, 0.52],
         [0.40, 0.44, 0.47],
     ]
-)
+)  # fmt: skip
 # Of sliders whose mean is not 0: dlib marks thinner and wider lips on photographs than the mesh has.
 CENTRES = {"mouth-lowerlip-height": -0.6, "mouth-upperlip-height": -0.8, "mouth-scale-horiz": 0.4}
 

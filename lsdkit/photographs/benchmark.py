@@ -268,7 +268,7 @@ def _write(bench: _Bench, source: str, seconds: float) -> str:
         drawn = plots.confusion(counts)
         drawn.axes[0].set_title(f"{model}: {int(counts.sum()):,} answers, {len(seeds)} seeds", fontsize=10, loc="left")
         files.write_bytes(bench.out / f"confusion-{model}.png", plots.png(drawn, 150))
-    settings = {seed: _rendering_of(store) for seed, store in bench.open_sets.items()}
+    settings = {seed: store.manifest["settings"]["from"] for seed, store in bench.open_sets.items()}  # of the rendering
     generators = {each.get("format", 0) for each in settings.values()}
     value = {
         "format": FORMAT,
@@ -301,12 +301,6 @@ def _write(bench: _Bench, source: str, seconds: float) -> str:
     text = words.tabulate(value)
     files.write_text(bench.out / "benchmark.md", text)
     return f"{text}\n{project_path(bench.out / 'benchmark.json')}"
-
-
-def _rendering_of(store: Store) -> dict:
-    """The settings that a store's faces were rendered with, also where it was made of one."""
-    settings = store.manifest["settings"]
-    return settings.get("from", settings)
 
 
 def _identify(store: Store) -> dict:

@@ -28,8 +28,7 @@ COLUMNS = (
 @cache
 def _read(name: str) -> pd.DataFrame:
     """A table of text beside this file."""
-    with resources.files("lsdkit.reproduce").joinpath(name).open(encoding="utf-8") as stream:
-        return pd.read_csv(stream, dtype=str, keep_default_na=False)
+    return pd.read_csv(resources.files("lsdkit.reproduce") / name, dtype=str, keep_default_na=False)
 
 
 def read_paper() -> pd.DataFrame:
@@ -78,9 +77,7 @@ def list_differences(matrix: Matrix) -> dict[str, dict[str, Pair]]:
     gains = {mix: strong(mix, (True,)) - strong(mix, (False,)) for mix in rules.MIX_NAMES}
     mixes = {each: {*each.strong, *dict(each.weak)} for each in votes}
     alone = rules.ENSEMBLES["ma_strong_ma_best_weak"]
-    level = paper_score(
-        "table4", matrix.split, name="Baseline"
-    )  # on the release's faces, of a network nobody published
+    level = paper_score("table4", matrix.split, name="Baseline")  # on the release's faces, of a network not published
     baseline = Pair(level, level / 100 if matrix.is_release else None)
     return {
         "a": {"Mix-aug minus Mix-up": strong("mixaugment") - strong("mixup")},

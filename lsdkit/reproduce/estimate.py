@@ -17,13 +17,12 @@ from lsdkit.common.paths import project_path, resolve
 from lsdkit.data import release
 from lsdkit.data.store import Store
 from lsdkit.ensembles.rules import MIX_NAMES
-from lsdkit.openset.preparing import DEFAULT_OPEN, SMOKE_OPEN
+from lsdkit.openset.preparing import OPEN_SETS
 from lsdkit.recipes import Recipe
 from lsdkit.reproduce.members import Entry
 from lsdkit.training import cost as costs
 from lsdkit.training.runs import Run
 
-OPEN_SETS = {"open": (DEFAULT_OPEN, 0.01, 600), "open_small": (SMOKE_OPEN, 0.001, 60)}  # share of the release's, others
 UTILISATION = (0.2, 0.45)  # assumed: the share of a card's peak that convolutional training reaches
 OVERHEAD = (1, 3)  # assumed: GiB that CUDA's context, its algorithms' work space and fragmentation take
 SMALL = 5e9  # operations a face below which a card mostly waits, so that a share of its peak says nothing
@@ -57,13 +56,9 @@ def count_faces(recipe: Recipe, data: str = "") -> Faces:
 
     Raises `ValueError` for a store without training faces.
     """
-    if recipe.data == "release" and not data:
-        counts = release.TRAIN_COUNTS
-        labels = np.repeat(np.arange(len(counts)), counts)
-        return Faces(labels, sum(release.VALIDATION_COUNTS), release.TEST_COUNT, "the LSD release")
-    folder, share, others = OPEN_SETS.get(recipe.data, ("", 0, 0))
+    folder, share, others = OPEN_SETS.get(recipe.data, ("", 1, 0))
     place = resolve(data or folder)
-    if data or (place / "manifest.json").is_file():
+    if data or (folder and (place / "manifest.json").is_file()):
         store = Store.open(place)
         if not len(store.rows("train")):
             raise ValueError(f"Expected training faces in {store.path}, but there are none; choose another store")
@@ -71,13 +66,15 @@ def count_faces(recipe: Recipe, data: str = "") -> Faces:
         return Faces(store.labels[store.rows("train")], *sizes, f"{project_path(store.path)}, {store.kind}")
     counts = [max(1, round(share * count)) for count in release.TRAIN_COUNTS]
     labels = np.repeat(np.arange(len(counts)), counts)
+    if not folder:
+        return Faces(labels, sum(release.VALIDATION_COUNTS), release.TEST_COUNT, "the LSD release")
     return Faces(labels, others, others, "the open set, which will be rendered first")
 
 
 def read_cards() -> dict[str, Card]:
     """The cards whose rates are known, by name (`lsdkit/reproduce/cards.csv`)."""
-    with resources.files("lsdkit.reproduce").joinpath("cards.csv").open(encoding="utf-8") as stream:
-        return {row["card"]: Card(*row.values()) for row in pd.read_csv(stream).to_dict("records")}
+    table = pd.read_csv(resources.files("lsdkit.reproduce") / "cards.csv")
+    return {row["card"]: Card(*row.values()) for row in table.to_dict("records")}
 
 
 def parse_machine(on: str) -> tuple[int, Card]:

@@ -93,10 +93,6 @@ class Run:
         """Its history: one row an epoch."""
         return _read_csv(self.folder / "history.csv")
 
-    def read_bag(self) -> pd.DataFrame:
-        """The faces that it was trained on: `row` in the store and `key`."""
-        return _read_csv(self.folder / "bag.csv", dtype={"key": str})
-
     def open_store(self, data_dir: str | Path = "") -> Store:
         """The store that it was trained on: where its result says, or its copy in `data_dir`.
 

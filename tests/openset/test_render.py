@@ -68,8 +68,8 @@ def test_every_expression_has_variants_of_known_actions():
                 assert np.isfinite(gaze).all()
                 assert (actions >= 0).all()
                 for side in ("Left", "Right"):
-                    closed = actions[head.unit(f"eyeBlink{side}")] + 0.4 * actions[head.unit(f"eyeSquint{side}")]
-                    assert closed <= 1 + 1e-6
+                    blink, squint = (head.unit_names.index(f"eye{part}{side}") for part in ("Blink", "Squint"))
+                    assert actions[blink] + 0.4 * actions[squint] <= 1 + 1e-6
 
 
 def test_mouths_do_what_the_expressions_say():
