@@ -53,6 +53,7 @@ def join_stores(paths: Sequence[str | Path], out: str | Path, *, kind: str = "",
         "kind": _choose_kind(stores, kind),
         "stores": {name: store.manifest["checksums"] for name, store in stores.items()},
     }
+    settings |= {"crop": True} if all(store.aligned for store in stores.values()) else {}  # see `Store.aligned`
     source = " + ".join(str(path.resolve()) for path in sources)
     with hold_folder(out):
         refuse_another_source(out, "join", source)

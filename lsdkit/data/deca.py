@@ -39,8 +39,9 @@ def read_deca(
     DECA's crop to [-1, 1] of the image.
 
     Files pair with faces by name, never by position: a file in .../ANGER/12/ belongs to "train/ANGER/12" (any known
-    spelling of the class), one in 12/ to the one key that ends in "/12"; it is an error where several do. A face
-    whose eyes do not fall where eyes can be gets none ("implausible"); more than half such is an error.
+    spelling of the class), one in 12/ to the one key that ends in "/12"; it is an error where several do, or where two
+    files (in ANGRER/12/ and anger/12/) belong to one face. A face whose eyes do not fall where eyes can be gets none
+    ("implausible"); more than half such is an error.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -57,7 +58,7 @@ def read_deca(
         such = Path(*keys[0].split("/")[-2:])
         raise ValueError(f"Expected files such as {such}/..._kpt2d.txt in {folder}, but none fits a face")
     raw = {key: _read_points(file) for key, file in paired.items()}
-    convention = _detect_convention(raw, folder)
+    convention = _detect_convention(raw, paired, folder)
     points = {key: each / 112 - 1 if convention == "pixels of 224" else each for key, each in raw.items()}
     if transforms is not None:
         known = {key: np.c_[each, np.ones(POINTS)] for key, each in points.items() if key in transforms}
@@ -77,20 +78,26 @@ def _pair(folder: Path, keys: list[str]) -> dict[str, Path]:
     places = {}
     for file in sorted(folder.rglob("*_kpt2d.txt")):
         parts = [*file.relative_to(folder).parent.parts[:-1], file.name.removesuffix("_kpt2d.txt")]
-        places["/".join([*map(_name_place, parts[:-1]), parts[-1]])] = file
+        places.setdefault("/".join([*map(_name_place, parts[:-1]), parts[-1]]), []).append(file)
     endings = Counter("/".join(key.split("/")[-n:]) for key in keys for n in range(1, key.count("/") + 2))
     paired = {}
     for key in keys:
         parts = key.split("/")
         for place in ("/".join(parts[-n:]) for n in range(len(parts), 0, -1)):
             if place in places:
+                file, *others = places[place]
+                if others:
+                    raise ValueError(
+                        f"Expected one file for the face {key}, but {file} and {others[0]} both belong to it: keep the "
+                        "one that DECA made of this image, and move the other out of the folder"
+                    )
                 if endings[place] > 1:
                     same = [other for other in keys if f"/{other}".endswith(f"/{place}")]
                     raise ValueError(
-                        f"{places[place]} could belong to {' or '.join(same[:3])}: run DECA on each class folder by "
+                        f"{file} could belong to {' or '.join(same[:3])}: run DECA on each class folder by "
                         f"itself, so that its results lie in {Path(folder.name, *parts[:-1])}"
                     )
-                paired[key] = places[place]
+                paired[key] = file
                 break
     return paired
 
@@ -111,15 +118,22 @@ def _read_points(file: Path) -> np.ndarray:
     return points[:, :2]
 
 
-def _detect_convention(raw: dict[str, np.ndarray], folder: Path) -> str:
-    """Which of DECA's two conventions every file fits; `ValueError` where they fit neither or disagree."""
+def _detect_convention(raw: dict[str, np.ndarray], paired: dict[str, Path], folder: Path) -> str:
+    """Which of DECA's two conventions every file fits; `ValueError` names those that do not fit the commoner one."""
     lows, highs = (np.array([f(points) for points in raw.values()]) for f in (np.min, np.max))
     spans = highs - lows
-    if (np.abs([lows, highs]) <= 2).all():
-        return "[-1, 1]"
-    if (highs > 2).all() and (lows >= -112).all() and (highs <= 336).all() and (spans > 20).all():
-        return "pixels of 224"
+    fits = {
+        "[-1, 1]": (np.abs([lows, highs]) <= 2).all(0),
+        "pixels of 224": (highs > 2) & (lows >= -112) & (highs <= 336) & (spans > 20),
+    }
+    convention = max(fits, key=lambda name: fits[name].sum())
+    if fits[convention].all():
+        return convention
+    odd = [(paired[key], *rest) for key, *rest, fit in zip(raw, lows, highs, fits[convention], strict=True) if not fit]
+    named = ", ".join(f"{file} ({low:.6g} to {high:.6g})" for file, low, high in odd[:5])
+    advice = "; run DECA on these again, or move their files away: their faces then have no landmarks"
     raise ValueError(
         f"Expected the numbers of all files in {folder} in [-1, 1] or in pixels of a 224 crop, but they span "
-        f"{lows.min():.6g} to {highs.max():.6g} (file by file: widest {spans.max():.6g}, narrowest {spans.min():.6g})"
+        f"{lows.min():.6g} to {highs.max():.6g}. {len(raw) - len(odd)} of {len(raw)} fit {convention}; not so {named}"
+        f"{' and others' if len(odd) > 5 else ''}{advice if len(odd) < len(raw) else ''}"
     )

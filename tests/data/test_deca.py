@@ -72,3 +72,21 @@ def test_deca_checks_the_eyes(tmp_path):
     write_deca(tmp_path / "most", {name: points * [1, -1] for name, points in names.items()})
     with pytest.raises(ValueError, match="only 1 of 3"):
         read_deca(tmp_path / "most", KEYS, iscrop_false=True)
+
+
+def test_deca_names_two_files_of_one_face(tmp_path):
+    write_deca(tmp_path, {"ANGRER/1": face(0.01), "anger/1": face(0.02), "fear/3": face()})
+    with pytest.raises(ValueError, match=r"train/ANGER/1, but .*ANGRER.* and .*anger.* both belong to it"):
+        read_deca(tmp_path, KEYS, iscrop_false=True)
+    (tmp_path / "ANGRER" / "1" / "1_kpt2d.txt").unlink()
+    np.testing.assert_allclose(read_deca(tmp_path, KEYS, iscrop_false=True).points[KEYS[0]], face(0.02))
+
+
+def test_deca_names_the_file_that_fits_no_convention(tmp_path):
+    odd = face()
+    odd[3, 1] = -2.1
+    write_deca(tmp_path, {"1": face(), "10": face(), "2": odd})
+    with pytest.raises(ValueError, match=r"2 of 3 fit \[-1, 1\]; not so .*2_kpt2d.txt \(-2.1 to .*move their files"):
+        read_deca(tmp_path, KEYS, iscrop_false=True)
+    (tmp_path / "2" / "2_kpt2d.txt").unlink()
+    assert sorted(read_deca(tmp_path, KEYS, iscrop_false=True).points) == ["train/ANGER/1", "train/ANGER/10"]

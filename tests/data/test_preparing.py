@@ -94,10 +94,10 @@ def test_wrong_options_end_before_any_work(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_crop_without_dlib_names_the_extra(tmp_path, monkeypatch):
+def test_crop_without_dlib_names_the_packages(tmp_path, monkeypatch):
     dlib_models.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"lsdkit\[dlib\]"):
+    with pytest.raises(ValueError, match="pip install dlib-bin face_recognition_models"):
         preparing.prepare_folder(folder(tmp_path / "in"), tmp_path / "out", crop=True, **QUIET)
     dlib_models.cache_clear()
 

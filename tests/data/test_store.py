@@ -38,3 +38,22 @@ def test_absent_store_says_how_to_make_one(tmp_path):
         Store.open(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match=r"has no manifest.json"):
         Store.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "aligned"),
+    [
+        ({"reader": "open", "version": 1, "size": 96}, True),
+        ({"reader": "release", "crop": True}, True),
+        ({"reader": "folder", "crop": True}, True),
+        *(({"reader": reader, "crop": False}, False) for reader in ("release", "folder", "csv")),
+        ({"reader": "release"}, False),  # of an earlier version
+        ({"reader": "inner", "window": [9, 9, 60], "from": {"reader": "open"}}, False),  # a window of aligned faces
+        ({}, False),
+    ],
+)
+def test_whether_faces_are_cut_as_our_alignment_cuts_them(tiny_store, settings, aligned):
+    manifest = tiny_store.manifest | {"settings": settings}
+    store = Store(tiny_store.path, manifest, tiny_store.faces, tiny_store.images, tiny_store.landmarks)
+    assert store.aligned is aligned
+    assert not tiny_store.aligned
