@@ -84,7 +84,7 @@ def resample_counts(
     are the resample's. Without groups, faces whose M cells agree count as one unit that is drawn as often as they are.
 
     The draws are a function of (seed, purpose), the number of resamples and the units alone. Raises `ValueError` for
-    cells out of range, a wrong number of groups and less than one resample.
+    cells out of range, a wrong number of groups, missing groups and less than one resample.
 
     >>> resample_counts([[0, 0, 1]], 2, resamples=100).sum(-1).min()  # each resample holds three faces
     np.float32(3.0)
@@ -101,7 +101,13 @@ def resample_counts(
     else:
         if len(groups) != faces:
             raise ValueError(f"Expected a group for each of the {faces} faces, but got {len(groups)}")
-        units = pd.factorize(np.asarray(groups))[0]  # (B,)
+        units = pd.factorize(np.asarray(groups))[0]  # (B,), -1 where missing
+        missing = np.flatnonzero(units < 0)
+        if len(missing):
+            raise ValueError(
+                f"Expected a group for each of the {faces} faces, but {len(missing)} have none (NaN or None), first "
+                f"face {missing[0]}; leave them out, or give each a group of its own"
+            )
         draws = units.max() + 1
         chances = np.full(draws, 1 / draws)
     columns = cells + size * np.arange(members)[:, None]

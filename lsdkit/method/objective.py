@@ -3,7 +3,8 @@
 Mix-up takes one pass through the emotion branch, over the virtual faces. Mix-augment adds the real ones. As j is a
 permutation of the same batch, L_CCE^ri = L_CCE^rj in train mode where no layer is random, so one real pass counts
 twice: two emotion passes and one appearance pass stand for the three two-branch passes of the formula. Loss and
-gradients are the same; batch norm's running statistics see each batch once and not twice.
+gradients are the same. Batch norm's running averages are updated once a pass: twice a step in the emotion branch, once
+in the appearance branch, instead of three times each.
 """
 
 from collections.abc import Callable
@@ -100,15 +101,20 @@ def loss_emotion_mix_augment(
 ) -> dict[str, Tensor]:
     """L_Em = L_Ma + L_af + L_pt, "if mix-aug used": its three terms, L_af and L_pt of the real faces.
 
-    With the recipe's `partition_passes` "all", L_pt is summed over the three passes of the formula. Labels int64 (B,);
-    `cce` as in `loss_cce_virtual`.
+    With the recipe's `partition_passes` "all", L_pt is summed over the three passes of the formula. With its `affinity`
+    "partner", L_af has three terms as well: of the virtual faces with labels y_j twice, and of the real faces. Labels
+    int64 (B,); `cce` as in `loss_cce_virtual`.
     """
+    one_hot = F.one_hot(labels, recipe.classes).to(real.features)
+    affinity = network.affinity(real.features, one_hot)
+    if recipe.affinity == "partner":
+        affinity = affinity + 2 * network.affinity(virtual.features, one_hot[partner])
     partition = loss_partition(real.heads, recipe.partition)
     if recipe.partition_passes == "all":
         partition = 2 * partition + loss_partition(virtual.heads, recipe.partition)
     return {
         "expression": loss_mix_augment(virtual.logits, real.logits, labels, labels[partner], lam, cce),
-        "affinity": network.affinity(real.features, F.one_hot(labels, recipe.classes).to(real.features)),
+        "affinity": affinity,
         "partition": partition,
     }
 

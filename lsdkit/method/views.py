@@ -48,7 +48,7 @@ def views(x: Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe)
     """(emotion view, appearance view) of faces (B, 3, S, S) in [0, 1]; both like `x`, which is left as it was."""
     shared = draw_jitter(len(x), generator, recipe.aug_strength) if recipe.shared_jitter else None
     emotion = emotion_view(x, generator, basic=basic, recipe=recipe, draw=shared)
-    return emotion, appearance_view(x, generator, recipe=recipe, draw=shared)
+    return emotion, appearance_view(x, generator, basic=basic, recipe=recipe, draw=shared)
 
 
 def emotion_view(
@@ -70,8 +70,13 @@ def emotion_view(
     return erase_(x, boxes)
 
 
-def appearance_view(x: Tensor, generator: torch.Generator, *, recipe: Recipe, draw: Jitter | None = None) -> Tensor:
-    """Colour jitter of faces (B, 3, S, S) in [0, 1]: nothing moves."""
+def appearance_view(
+    x: Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe, draw: Jitter | None = None
+) -> Tensor:
+    """Colour jitter of faces (B, 3, S, S) in [0, 1]: nothing moves. Only where `recipe.basic_aug_off` removes the
+    jitter does `basic` off reach this view: the faces as they are."""
+    if not basic and recipe.basic_aug_off == "jitter_removed":
+        return x.clone()
     return jitter_(x.clone(), draw or draw_jitter(len(x), generator, recipe.aug_strength))
 
 

@@ -89,6 +89,19 @@ def test_groups_widen_the_interval_of_dependent_faces():
         metrics.bootstrap_f1(labels, predicted, groups=groups[1:])
 
 
+@pytest.mark.parametrize("groups", [[0.0, 1.0, np.nan, np.nan], ["a", "b", None, None], [0.0, 1.0, np.nan, None]])
+def test_a_missing_group_is_named(groups):
+    labels = np.array([0, 1, 2, 3])
+    calls = (
+        lambda: metrics.bootstrap_f1(labels, labels, groups=groups),
+        lambda: metrics.bootstrap_scores(labels, [labels], groups=np.array(groups, dtype=object)),
+        lambda: metrics.resample_counts([labels], 6, groups=groups),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"a group for each of the 4 faces, but 2 have none .* first face 2"):
+            call()
+
+
 def test_paired_difference():
     labels, first = drawn(5, 400)
     second = first.copy()

@@ -1,5 +1,7 @@
 """Mixing: the formula, what it conserves, and the distribution of lambda."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,13 @@ def test_the_input_is_not_written_to():
 
 def test_partner_is_a_permutation():
     assert draw_partner(50, torch_generator(0, "p")).sort().values.equal(torch.arange(50))
+
+
+def test_every_permutation_is_drawn_about_equally_often():
+    draws = [tuple(draw_partner(3, torch_generator(0, "p", i)).tolist()) for i in range(1200)]
+    counts = [draws.count(order) for order in permutations(range(3))]
+    assert sum(counts) == 1200
+    assert sum((count - 200) ** 2 / 200 for count in counts) < 20.5  # 5 degrees of freedom, 99.9%
 
 
 def test_lambda_follows_the_beta_distribution():

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 import torch
@@ -67,6 +68,10 @@ def naive_mixaugment(network, recipe, lam, weights):
     loss = loss + F.cross_entropy(first.logits, labels, weights)
     loss = loss + F.cross_entropy(second.logits, labels[partner], weights)
     loss = loss + naive_affinity(network, first, labels)
+    if recipe.affinity == "partner":
+        loss = (
+            loss + naive_affinity(network, virtual, labels[partner]) + naive_affinity(network, virtual, labels[partner])
+        )
     loss = loss + naive_partition(first, recipe)
     if recipe.partition_passes == "all":
         loss = loss + naive_partition(virtual, recipe) + naive_partition(second, recipe)
@@ -121,6 +126,21 @@ def test_number_of_passes(mix, passes):
     assert len(seen["emotion"]) == passes
     assert len(seen["appearance"]) == 1
     assert seen["appearance"][0] is appearance  # never mixed
+
+
+@pytest.mark.parametrize("shared_statistics", [False, True])
+@pytest.mark.parametrize(("mix", "emotion_updates"), [("mixup", 1), ("mixaugment", 2)])
+def test_number_of_updates_of_running_averages(mix, emotion_updates, shared_statistics):
+    emotion, appearance, labels, landmarks, partner = batch()
+    member, network = build(replace(SMOKE, shared_statistics=shared_statistics), mix)
+    loss_total(network, emotion, appearance, labels, landmarks, lam=0.3, partner=partner, member=member)
+    updates = {name: int(n) for name, n in network.named_buffers() if name.endswith("num_batches_tracked")}
+    expected = {"emotion": emotion_updates, "expression": emotion_updates, "appearance": 1}
+    expected |= {"shared": emotion_updates + shared_statistics, "shared_appearance": emotion_updates + 1}
+    if not shared_statistics:
+        expected["shared_appearance"] = 1
+    assert {name: expected[name.split(".")[0]] for name in updates} == updates
+    assert {"emotion", "appearance", "shared", "expression"} <= {name.split(".")[0] for name in updates}
 
 
 def step(recipe=SMOKE, seed=0, landmarks=None, class_weights=None, **options):
@@ -219,6 +239,74 @@ def test_label_smoothing_is_the_cross_entropy_of_smoothed_labels():
         targets[row, labels[partner[row]]] += 0.8 * 0.7
     expected = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(parts["expression"], expected.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_label_smoothing_reaches_virtual_and_real_faces(smoothing):
+    """Mix-augment's three cross entropies, each of smoothed labels written out."""
+    emotion, appearance, labels, landmarks, partner = batch()
+    member, network = build(replace(SMOKE, label_smoothing=smoothing))
+    options = {"lam": 0.3, "partner": partner, "member": member}
+    _, parts = loss_total(network, emotion, appearance, labels, landmarks, **options)
+
+    def naive(faces, y, smoothing):
+        probability = network.forward_emotion(faces).logits.detach().softmax(dim=1)
+        total = 0.0
+        for i in range(B):
+            for k in range(6):
+                share = smoothing / 6 + (1 - smoothing if k == y[i] else 0)
+                total -= share * math.log(probability[i, k]) / B
+        return total
+
+    def three(of_virtual, of_real):
+        virtual, other = 0.3 * emotion + 0.7 * emotion[partner], labels[partner]
+        mixed = 0.3 * naive(virtual, labels, of_virtual) + 0.7 * naive(virtual, other, of_virtual)
+        return mixed + naive(emotion, labels, of_real) + naive(emotion[partner], other, of_real)
+
+    assert parts["expression"].item() == pytest.approx(three(smoothing, smoothing), abs=1e-10)
+    if smoothing:
+        for wrong in ((smoothing, 0), (0, smoothing)):
+            assert abs(parts["expression"].item() - three(*wrong)) > 0.01
+
+
+class Drawn(Exception):
+    """Ends a step where its draws are known."""
+
+
+def draws_of_steps(monkeypatch, alpha, count, faces=4):
+    """Lambda and partners of the steps with seeds 0, 1, ..., as they reach the loss: (count,), (count, faces)."""
+    seen = []
+
+    def caught(*_, lam, partner, **__):
+        seen.append((lam, partner.tolist()))
+        raise Drawn
+
+    monkeypatch.setattr(objective, "loss_total", caught)
+    member, network = build(replace(SMOKE, alpha=alpha))
+    images = torch.zeros(faces, SIZE, SIZE, 3, dtype=torch.uint8)
+    options = {"member": member, "class_weights": None}
+    labels, landmarks = torch.zeros(faces).long(), torch.zeros(faces, 68, 2)
+    for seed in range(count):
+        with pytest.raises(Drawn):
+            step_loss(network, images, labels, landmarks, generator=torch_generator(seed, "step"), **options)
+    return torch.tensor([lam for lam, _ in seen], dtype=torch.float64), [partner for _, partner in seen]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 20.0])
+def test_a_steps_lambda_follows_the_recipes_alpha(monkeypatch, alpha):
+    """Beta(alpha, alpha) has the variance 1 / (4 (2 alpha + 1)): .208, .083 and .006."""
+    draws, _ = draws_of_steps(monkeypatch, alpha, 400)
+    assert draws.mean().item() == pytest.approx(0.5, abs=0.07)
+    assert draws.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.2)
+
+
+def test_a_steps_partners_are_any_permutation(monkeypatch):
+    """All 24 of four faces, about equally often: chi-squared with 23 degrees of freedom, 99.9% below 49.7."""
+    _, partners = draws_of_steps(monkeypatch, 1.0, 600)
+    counts = [partners.count(list(order)) for order in permutations(range(4))]
+    assert sum(counts) == 600
+    assert min(counts) > 0
+    assert sum((count - 25) ** 2 / 25 for count in counts) < 49.7
 
 
 def test_bf16_is_close_and_its_losses_are_full_precision():

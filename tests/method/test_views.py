@@ -217,6 +217,62 @@ def test_one_colour_draw_serves_both_views_where_shared(monkeypatch, shared):
     assert not appearance.allclose(faces(), atol=0.05)
 
 
+ORDERS = ("move colour erase", "move erase colour", "colour move erase")
+
+
+def written_out(x, order, flip, angle, scale, pixels, jitter, boxes):
+    """The emotion view face by face by torchvision's operations, in this order."""
+    colours = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+    views = []
+    for i, image in enumerate(x):
+        for operation in order.split():
+            if operation == "move":
+                image = tv.hflip(image) if flip[i] else image
+                options = {"angle": angle[i], "scale": scale[i], "translate": pixels[i], "shear": [0.0, 0.0]}
+                image = tv.affine(image, interpolation=tv.InterpolationMode.BILINEAR, **options)
+            elif operation == "colour":
+                for number in jitter.order[i].tolist():
+                    image = colours[number](image, jitter.factors[i, number].item())
+            else:
+                top, left, height, width = boxes[i].tolist()
+                image = tv.erase(image, top, left, height, width, torch.zeros(3, height, width))
+        views.append(image)
+    return torch.stack(views)
+
+
+def test_the_emotion_view_is_moved_then_coloured_then_erased(monkeypatch):
+    """In another order a border or a box is no longer black: contrast draws it to the mean."""
+    x, flip = faces(4, 40), [True, False, True, False]
+    angle, scale, pixels = (
+        [15.0, -20.0, 10.0, 7.0],
+        [0.8, 0.9, 1.0, 0.85],
+        [[4.0, -6.0], [8.0, 3.0], [0.0, 7.0], [-8.0, 8.0]],
+    )
+    theta = augment.geometry(
+        torch.tensor(flip), torch.tensor(angle).deg2rad(), torch.tensor(scale), torch.tensor(pixels) * 2 / 40
+    )
+    boxes = torch.tensor([[2, 3, 15, 17], [0, 0, 12, 9], [20, 5, 10, 32], [10, 10, 20, 20]])
+    jitter = augment.draw_jitter(4, torch_generator(0, "colours"))
+    monkeypatch.setattr(augment, "draw_geometry", lambda *_: theta)
+    monkeypatch.setattr(augment, "draw_boxes", lambda *_: boxes)
+    monkeypatch.setattr(augment, "draw_jitter", lambda *_: jitter)
+    view = views(x)[0]
+    expected, *others = (written_out(x, order, flip, angle, scale, pixels, jitter, boxes) for order in ORDERS)
+    torch.testing.assert_close(view, expected, atol=1e-4, rtol=0)
+    for order, other in zip(ORDERS[1:], others, strict=True):
+        assert (view - other).abs().mean() > 0.01, order
+
+
+def test_the_jitter_is_removed_from_both_views_where_it_is_what_off_removes():
+    recipe = replace(SMOKE, basic_aug_off="jitter_removed")
+    x = faces()
+    emotion, appearance = views(x, basic=False, recipe=recipe)
+    assert appearance.equal(x)
+    assert appearance is not x
+    assert not emotion.equal(x)
+    assert not views(x, recipe=recipe)[1].allclose(x, atol=0.05)
+
+
 def test_jitter_draws_stay_in_their_ranges():
     draw = augment.draw_jitter(2000, torch_generator(0, "jitter"))
     low, high = torch.tensor([0.5, 0.5, 0.5, -0.5]), torch.tensor([1.5, 1.5, 1.5, 0.5])
