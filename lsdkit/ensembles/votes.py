@@ -1,17 +1,20 @@
 """Members against ensembles: votes over the predictions that finished runs left, and their scores with intervals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lsdkit.ensembles.rules import ENSEMBLES, MIX_NAMES, Selection, select_members
+from lsdkit.ensembles.rules import ENSEMBLES, MIX_NAMES, Cell, Selection, find_runs, group_by_seed, select_members
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
+from lsdkit.recipes import BAGS
 from lsdkit.training.predictions import answers_of, labels_of, prediction_table, probabilities_of, select_labelled
 from lsdkit.training.runs import Run
 
 ALL_MEMBERS = "All members"  # not in the paper: every run votes
+COLUMNS = ["name", "group", "members", "value", "low", "high", "mean_of_members", "why"]
 
 
 def name_run(run: Run) -> str:
@@ -85,39 +88,128 @@ def score_members(runs: Sequence[Run], split: str = "validation") -> pd.DataFram
     return pd.DataFrame(rows).sort_values(["group", "value"], ascending=[True, False], ignore_index=True)
 
 
-def score_ensembles(runs: Sequence[Run], split: str = "validation") -> pd.DataFrame:
-    """The ensembles of Table 4 for each seed of `rules.group_by_seed`, and the vote of all runs, which stands last.
+def list_ensembles(runs: Sequence[Run]) -> list[Selection]:
+    """The votes that these runs can build, none of a single run and no two of the same runs (the first name stays).
 
-    Columns: name (it ends with ", seed N" where there are several), group ("ensemble", or "ensemble, incomplete" where
-    cells of the rule were not run), members, missing, value, low, high, mean_of_members; the scores are NaN where a
-    rule selects nothing, as it does where a cell has two runs. Raises `ValueError` as `vote_runs` does.
+    They are, for each seed of `rules.group_by_seed`, the rules of Table 4 all of whose cells were run; the bags of one
+    configuration ("weak: MIX, APPEARANCE", at least two) and those with its strong run; and last the vote of all.
     """
-    (faces, stack), way, selections = read_stack(runs, split), vote_way(runs), []
+    built = {}
+    for each in _select_all(runs):
+        if each.complete and len(each.runs) > 1:
+            built.setdefault(frozenset(run.folder for run in each.runs), each)
+    return list(built.values())
+
+
+def find_missing(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """For each vote that cannot be built, by its name, the cells that were not run, or why it chooses nothing."""
+    return {each.name: each.missing for each in _select_all(runs) if each.missing}
+
+
+def describe_missing(missing: dict[str, tuple[str, ...]]) -> str:
+    """What `find_missing` gives in one line; "" for nothing.
+
+    >>> describe_missing({"MU MobileViTv2 Weak": ("bag 2", "bag 3")})
+    'Not built: MU MobileViTv2 Weak (2 cells were not run)'
+    """
+    told = [
+        f"{name} ({cells[0] if len(cells) == 1 else f'{len(cells)} cells were not run'})"
+        for name, cells in missing.items()
+    ]
+    return f"Not built: {'; '.join(told)}" if told else ""
+
+
+def score_ensembles(runs: Sequence[Run], split: str = "validation") -> pd.DataFrame:
+    """The votes of `list_ensembles` on the faces of `split`, in that order whatever the split.
+
+    Columns: `COLUMNS`, where group is "ensemble", value, low and high are macro F1 with its 95% bootstrap interval, and
+    why is what `explain_vote` says. Raises `ValueError` as `vote_runs` does.
+    """
+    (faces, stack), way, rows = read_stack(runs, split), vote_way(runs), []
     labels, places = labels_of(faces), {run.folder: place for place, run in enumerate(runs)}
-    single = [metrics.macro_f1(labels, one.argmax(1)) for one in stack]
-    for ensemble in ENSEMBLES.values():
-        try:
-            selections += select_members(runs, ensemble.id).values()
-        except ValueError as error:  # for example two recipes in one folder
-            selections.append(Selection(ensemble.id, ensemble.name, 0, (), (str(error),)))
-    rows = []
-    for each in [*selections, Selection("all", ALL_MEMBERS, 0, tuple(runs))]:
-        row = {"name": each.name, "group": "ensemble" if each.complete else "ensemble, incomplete"}
-        row |= {"members": len(each.runs), "missing": each.missing}
-        if each.runs:
-            own = [places[run.folder] for run in each.runs]
-            row |= _score(labels, soft_vote(stack[own], way).argmax(1))
-            row["mean_of_members"] = sum(single[place] for place in own) / len(own)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for each in list_ensembles(runs):
+        own, bags = stack[[places[run.folder] for run in each.runs]], [run.member.bag for run in each.runs]
+        row = {"name": each.name, "group": "ensemble", "members": len(own)}
+        row |= _score(labels, soft_vote(own, way).argmax(1))
+        row["mean_of_members"] = float(np.mean([metrics.macro_f1(labels, one.argmax(1)) for one in own]))
+        rows.append(row | {"why": explain_vote(labels, own, way, "weak members" if all(bags) else "members")})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def describe_score(row: pd.Series) -> str:
-    """A row of `score_members` or `score_ensembles` as "0.712 [0.690, 0.734]", or that there was nothing to vote."""
-    value, low, high = row[["value", "low", "high"]]
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(value) else "nothing to vote"
+def labelled_splits(runs: Sequence[Run]) -> list[str]:
+    """Which of "validation" and "test" have faces of known expression among what the first run predicted."""
+    table = runs[0].read_predictions()
+    return [split for split in ("validation", "test") if len(select_labelled(table, split))]
+
+
+def explain_vote(labels: np.ndarray, stack: np.ndarray, way: str = "probabilities", what: str = "members") -> str:
+    """A sentence on a vote from labels (B,) and its members' probabilities (M, B, K): whether it is better, and why.
+
+    It is compared with the mean of the members' macro F1 and with the member that is best on these very faces, there
+    with a paired 95% bootstrap interval over the faces. Why: the share of faces on which two members answer alike, mean
+    over the pairs (a vote changes little where they agree), and the lowest and highest macro F1 of a member.
+
+    >>> stack = np.eye(6)[[[0, 1, 2, 3, 4, 4], [1, 1, 2, 3, 4, 5], [0, 1, 2, 3, 3, 5]]]  # each wrong once
+    >>> explain_vote(np.arange(6), stack).partition(" the mean")[0]
+    'The vote of 3 members reads 1.00: .22 above'
+    """
+    answers, voted = stack.argmax(2), soft_vote(stack, way).argmax(1)  # (M, B), (B,)
+    single, value = np.array([metrics.macro_f1(labels, one) for one in answers]), metrics.macro_f1(labels, voted)
+    paired = metrics.bootstrap_difference(labels, voted, answers[single.argmax()])
+    alike = metrics.agreement(answers)[np.triu_indices(len(answers), 1)].mean()
+    unclear = " (no clear difference)" if paired["low"] <= 0 <= paired["high"] else ""
+    return (
+        f"The vote of {len(stack)} {what} reads {_shorten(value)}: {_compare(value - single.mean())} the mean of its "
+        f"members, {_compare(**paired)} its best one{unclear}; they agree on {alike:.0%} of the faces and score "
+        f"{_shorten(single.min())} to {_shorten(single.max())}."
+    )
+
+
+def describe_score(row: pd.Series | dict) -> str:
+    """A row of `score_members` or `score_ensembles` as "0.712 [0.690, 0.734]"."""
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def _score(labels: np.ndarray, answers: np.ndarray) -> dict[str, float]:
     """Macro F1 of answers (B,), with its 95% interval: value, low, high."""
     return metrics.bootstrap_f1(labels, answers).loc["macro_f1"].to_dict()
+
+
+def _select_all(runs: Sequence[Run]) -> list[Selection]:
+    """Every vote that is looked for, built or not; one that cannot choose, such as between two runs, says why."""
+    every, grouped = [], group_by_seed(runs)
+    for rule in ENSEMBLES.values():
+        try:
+            every += select_members(runs, rule.id).values()
+        except ValueError as error:  # for example two recipes in one folder
+            every.append(Selection(rule.id, rule.name, 0, (), (str(error),)))
+    for seed, part in grouped.items():
+        weak = {Cell.of(run) for run in part if run.member.bag}
+        for mix, appearance, basic in sorted({(cell.mix, cell.appearance, not cell.basic_aug) for cell in weak}):
+            bags = [cell for bag in range(1, BAGS + 1) if (cell := Cell(mix, appearance, not basic, bag)) in weak]
+            words = [MIX_NAMES[mix], appearance, *(["no basic aug"] if basic else [])]
+            words += [f"seed {seed}"] if len(grouped) > 1 else []
+            for name, cells in {"weak": bags, "strong and weak": [replace(bags[0], bag=0), *bags]}.items():
+                if len(bags) > 1:
+                    every.append(_select_cells(f"{name}: {', '.join(words)}", seed, part, cells))
+    return [*every, Selection("all", ALL_MEMBERS, 0, tuple(runs))]
+
+
+def _select_cells(name: str, seed: int, runs: Sequence[Run], cells: Sequence[Cell]) -> Selection:
+    """The runs of these cells, as many as there are."""
+    try:
+        return Selection("configuration", name, seed, tuple(find_runs(runs, cells)))
+    except ValueError as error:
+        return Selection("configuration", name, seed, (), (str(error),))
+
+
+def _shorten(value: float) -> str:
+    """A score in two digits, such as .84 or -.02."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)
+
+
+def _compare(value: float, **ends: float) -> str:
+    """A difference in words, with the `ends` of its interval: ".05 above", ".03 [.01, .06] below"."""
+    sign = 1 if value >= 0 else -1
+    told = f" [{', '.join(_shorten(end) for end in sorted(sign * end for end in ends.values()))}]" if ends else ""
+    return f"{_shorten(abs(value))}{told} {'above' if sign > 0 else 'below'}"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lsdkit.ensembles.votes import ALL_MEMBERS, score_ensembles, score_members
+from lsdkit.ensembles.votes import ALL_MEMBERS, find_missing, score_ensembles, score_members
 from lsdkit.method import metrics
 from lsdkit.recipes import Member
-from lsdkit.reproduce.report import write_report
+from lsdkit.reproduce.report import describe_landmarks, write_report
 from lsdkit.training.predictions import answers_of
 from lsdkit.training.runs import list_runs, write_run
 from tests.fake_runs import answers, leave, make_run, store_of
@@ -45,6 +45,10 @@ def test_the_page_is_whole_and_alone(runs):
     every = list_runs(runs)
     for name in [*(run.name for run in every), *score_ensembles(every)["name"]]:
         assert name.replace("&", "&amp;") in text
+    for split in ("validation", "test"):
+        for name, why in score_ensembles(every, split)[["name", "why"]].to_numpy():
+            assert f"<b>{name}</b>, {split}: {why}" in text
+    assert "Not built: MU MobileViTv2 Weak (4 cells were not run); " in text
     assert "rendered faces" in bare
     assert "<&>" not in bare
     assert "lsdkit report runs" in bare
@@ -80,21 +84,27 @@ def test_two_runs_of_a_cell_are_told_and_not_fatal(runs):
     for name in ("predictions.csv", "history.csv"):
         (copy / name).write_bytes((first.folder / name).read_bytes())
     write_run(replace(first, folder=copy))
-    table = score_ensembles(list_runs(runs)).set_index("name")
-    assert "again" in table.loc["MA Strong & MA Best Weak", "missing"][0]
-    assert table.loc[ALL_MEMBERS, "members"] == 4
-    assert "nothing to vote" in write_report(runs).read_text()
+    assert "again" in find_missing(list_runs(runs))["MA Strong & MA Best Weak"][0]
+    assert score_ensembles(list_runs(runs)).set_index("name").loc[ALL_MEMBERS, "members"] == 4
+    assert "MA Strong &amp; MA Best Weak (Expected one run of" in write_report(runs).read_text()
+
+
+def copy_run(run, runs, **changes):
+    member = replace(run.member, **changes)
+    shutil.copytree(run.folder, runs / member.name)
+    write_run(replace(run, folder=runs / member.name, member=member))
 
 
 def test_several_seeds_have_a_vote_each(runs):
-    for run in list_runs(runs):
-        if run.member.bag:
-            member = replace(run.member, seed=1)
-            shutil.copytree(run.folder, runs / member.name)
-            write_run(replace(run, folder=runs / member.name, member=member))
+    weak = [run for run in list_runs(runs) if run.member.appearance == "vggface2" and run.member.bag]
+    for run in weak:
+        copy_run(run, runs, bag=2)
+    for run in [each for each in list_runs(runs) if each.member.bag]:
+        copy_run(run, runs, seed=1)
     text = write_report(runs).read_text()
     for seed in (0, 1):
-        assert f"MA Strong &amp; MA Best Weak, seed {seed}</td>" in text
+        assert f"<td>weak: Mix-aug, vggface2, seed {seed}</td>" in text
+        assert f"<td>strong and weak: Mix-aug, vggface2, seed {seed}</td>" in text
 
 
 def test_score_members_orders_and_names(runs):
@@ -104,9 +114,11 @@ def test_score_members_orders_and_names(runs):
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
 
 
-def test_ensemble_scores_hold_what_was_not_run(runs):
-    table = score_ensembles(list_runs(runs)).set_index("name")
-    assert table.loc["MU MobileViTv2 Weak", "members"] == 1
-    assert len(table.loc["MU MobileViTv2 Weak", "missing"]) == 4
-    assert table.loc[ALL_MEMBERS, "group"] == "ensemble"
-    assert table.loc["MU & MA Best Weak", "group"] == "ensemble, incomplete"
+def test_landmark_errors_are_told_where_a_run_has_them(runs):
+    errors = ({"landmark_nme": 0.0512, "mean_shape_nme": 0.0977}, {"landmark_nme": 0.0634}, {})
+    told = ["0.051 (mean landmarks 0.098)", "0.063", ""]
+    for run, more in zip(list_runs(runs), errors, strict=True):
+        write_run(replace(run, metrics=run.metrics | more))
+    assert [describe_landmarks(run) for run in list_runs(runs)] == told
+    text = write_report(runs).read_text()
+    assert all(f"<td>{words}</td>" in text for words in told)
