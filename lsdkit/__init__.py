@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 __all__ = ["Member", "Recipe", "Store", "predict", "train"]
 
 # Threads of torch that wait for one another spin, for ever by default: beside other work on the machine a step then
-# takes ten times as long and more (docs/results.md). It has to be said before torch is loaded.
+# takes twice as long and more (docs/results.md). It has to be said before torch is loaded.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 

@@ -8,11 +8,12 @@ text ("name=value", "0,1,2") is parsed here.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from lsdkit import __version__
 from lsdkit.common.paths import resolve
+from lsdkit.selfsupervision.settings import DinoSettings
 
 COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}  # name -> function, arguments, settings of its parser
 
@@ -70,6 +71,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
+def named_values(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(sign for _, sign, _ in pairs) or len({name.strip() for name, *_ in pairs}) < len(pairs):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE,NAME=VALUE,... with each name once, but got {text!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def _find(path: str) -> Path:
     """A path as it was typed, where there is something, else from the project's folder."""
     return Path(path).resolve() if Path(path).exists() else resolve(path)
@@ -117,6 +125,13 @@ def _source(name: str, text: str, metavar: str, *options: tuple[str, dict]) -> C
     return _command(f"prepare {name}", source, *IMAGES, *options, help=text, description=f"Store {text}.")
 
 
+FOLDER_NAMES = _option(
+    "--map", {}, "what numbered folders mean: 1=surprise,2=fear,9=none", dest="names", metavar="MAP", type=named_values
+)
+DRAWING = SPLITTING[1:3]  # of the public data sets without a validation set
+CLASSES = _option("--classes", 0, "6, 7 (neutral) or 8 (contempt), as of pretrain (default: all that it has)")
+
+
 @_command(
     "prepare open",
     _option("--out", "data/open", "the store (default %(default)s); the images go to OUT-release"),
@@ -144,7 +159,7 @@ def _prepare_release(source, out, **options):
     return summarise(prepare_release(source, resolve(out or "data/release"), **options))
 
 
-@_source("folder", "a folder per expression, or train/validation/test of such", "DIR", *SPLITTING)
+@_source("folder", "a folder per expression, or train/validation/test of such", "DIR", *SPLITTING, FOLDER_NAMES)
 def _prepare_folder(source, out, **options):
     from lsdkit.data.preparing import prepare_folder, summarise
 
@@ -156,6 +171,22 @@ def _prepare_csv(source, out, **options):
     from lsdkit.data.preparing import prepare_csv, summarise
 
     return summarise(prepare_csv(source, resolve(out or f"data/{source.stem}"), **options))
+
+
+def _add_data_set(name: str, text: str, metavar: str, *options: tuple[str, dict]) -> None:
+    """Add `lsdkit prepare NAME`, which stores a public data set as it was handed out."""
+
+    @_source(name, text, metavar, CLASSES, *options)
+    def prepare(source, out, **given):
+        from lsdkit.data.preparing import prepare_data_set, summarise
+
+        return summarise(prepare_data_set(name, source, resolve(out or f"data/{name}"), **given))
+
+
+_add_data_set("affectnet", "AffectNet: training.csv and validation.csv, or train_set/ and val_set/", "DIR")
+_add_data_set("expw", "ExpW: label.lst and origin/", "DIR", *DRAWING)
+_add_data_set("rafdb", "RAF-DB (basic): EmoLabel/ and Image/aligned/, or train/1 to test/7", "DIR", *DRAWING)
+_add_data_set("fer2013", "FER2013: fer2013.csv, or its folder", "PATH")
 
 
 @_command(
@@ -243,6 +274,24 @@ def _pretrain(stores, out, recipe, settings, **options):
     from lsdkit.training.pretraining import pretrain
 
     return pretrain(stores, out, recipe=replace(find_recipe(recipe), **parse_settings(settings)), **options)
+
+
+@_command(
+    "pretrain-dino",
+    STORES,
+    _option("--out", "runs/dino", "folder of what is made (default %(default)s)"),
+    *(
+        _option(f"--{each.name.replace('_', '-')}", each.default, f"{each.metadata['help']} (default %(default)s)")
+        for each in fields(DinoSettings)
+    ),
+    _option("--kind", "", "of the joined store, where the stores differ"),
+    DEVICE,
+)
+def _pretrain_dino(stores, out, kind, device, **settings):
+    """train a backbone on faces without labels, to start from it"""
+    from lsdkit.selfsupervision.pretraining import pretrain_dino
+
+    return pretrain_dino(stores, out, DinoSettings(**settings), kind=kind, device=device)
 
 
 @_command(

@@ -6,6 +6,7 @@ open); a member adds what Tables 2 and 3 vary: mixing, appearance backbone, basi
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, Self, get_args, get_origin
@@ -23,12 +24,16 @@ _SHARE = "in (0, 1]", lambda value: 0 < value <= 1
 _PART = "in [0, 1)", lambda value: 0 <= value < 1
 _RANGES = {  # in words, and as a test
     **dict.fromkeys(("features", "head_features", "heads", "epochs"), _AT_LEAST_1),
-    **dict.fromkeys(("steps_per_epoch", "weight_decay"), _AT_LEAST_0),
+    **dict.fromkeys(("steps_per_epoch", "weak_epochs", "weight_decay"), _AT_LEAST_0),
     **dict.fromkeys(("learning_rate", "alpha"), _ABOVE_0),
     **dict.fromkeys(("bag_fraction", "lr_decay"), _SHARE),
     **dict.fromkeys(("label_smoothing", "averaging"), _PART),
     "aug_strength": ("in 0..1", lambda value: 0 <= value <= 1),
 }
+
+
+LATER = {"later": True}  # of a field that runs of earlier versions lack: its default is what they did, and no part of
+# their `Member.spec`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +73,8 @@ class Recipe:
     class_weights: Literal["none", "one_minus_share", "balanced"] = "none"  # 1 - n_c / N (authors), or N / (K n_c)
     sampling: Literal["shuffled", "balanced"] = "shuffled"  # each face once an epoch, or every class equally often
     label_smoothing: float = 0.0  # share of each hard label that is spread over all classes
-    basic_aug_off: Literal["nothing_left", "jitter_removed"] = "nothing_left"  # what BASIC_AUG off means
+    basic_aug_off: Literal["nothing_left", "jitter_removed"] = "nothing_left"  # what BASIC_AUG off means: of the
+    # emotion view nothing is left, or both views lose their jitter and the emotion view keeps the rest
     aug_strength: float = 1.0  # 0..1, factor on the ranges of affine, erasing and jitter; 1 = the paper's
     draws: Literal["per_image", "per_batch"] = "per_image"  # flip, affine and erasing
     shared_jitter: bool = False  # one colour draw for both views of a face
@@ -76,15 +82,27 @@ class Recipe:
     head_log_softmax: bool = True  # log-softmax over the heads before they are summed
     partition: Literal["mean_log", "log_mean"] = "mean_log"  # mean of log(1 + k/var), or log(1 + k/mean var)
     partition_passes: Literal["one", "all"] = "one"
-    affinity: Literal["soft", "partner"] = "soft"  # labels of the affinity loss under mixing
+    affinity: Literal["soft", "partner"] = "soft"  # of virtual faces: y~; or y_j, and in Mix-augment added twice
     shared_statistics: bool = False  # one set of batch-norm statistics for both branches in the shared layers
     dino_key: Literal["teacher", "student"] = "teacher"
     vote: Literal["probabilities", "logits"] = "probabilities"
     precision: Literal["float32", "bf16"] = "float32"
+    frozen: tuple[tuple[str, int], ...] = field(default=(), metadata=LATER)  # backbone -> its first parts, not trained
+    landmark_start: Literal["random", "mean"] = field(default="random", metadata=LATER)  # of the landmark layer: drawn,
+    # or such that it answers the mean landmarks of the faces trained on
+    statistics: Literal["averaged", "measured"] = field(
+        default="averaged", metadata=LATER
+    )  # batch norm's, beside a mean
+    # of weights: averaged as they are, or measured again before each score
+    weak_epochs: int = field(default=0, metadata=LATER)  # of members on a bag; 0 = `epochs`
     data: Literal["release", "open", "open_small"] = field(default="release", compare=False)  # where none is named; no
     # part of what a training is, so that it is left out of `Member.spec`
 
     def __post_init__(self):
+        for each in fields(self):
+            check_number(each.name, getattr(self, each.name), type(each.default))
+        if len(self.shared) != 2 or any(type(width) is not int or width < 1 for width in self.shared):
+            raise ValueError(f"Expected `shared` to be two whole numbers of at least 1, but got {self.shared!r}")
         if not 16 <= self.image_size <= 1024:
             raise ValueError(f"Expected `image_size` in 16..1024 pixels, but got {self.image_size}")
         if self.batch_size < 2:
@@ -104,6 +122,11 @@ class Recipe:
             )
         for role, _ in self.weights:
             check_choice("role of `weights`", role, ("emotion", *dict(self.appearances)))
+        for backbone, parts in self.frozen:
+            if type(parts) is not int or parts < 0:
+                raise ValueError(
+                    f"Expected `frozen` parts of {backbone} of at least 0, a whole number, but got {parts!r}"
+                )
 
     def source(self, role: str) -> str:
         """Where the weights of a role come from ("random" where nothing is said).
@@ -122,6 +145,16 @@ class Recipe:
         return dict(self.appearances).get(appearance, appearance)
 
 
+def check_number(name: str, value: object, kind: type) -> None:
+    """Raise `ValueError` where `kind` is int, float or bool and `value` no whole number, finite number or switch."""
+    if kind is int and type(value) is not int:
+        raise ValueError(f"Expected `{name}` to be a whole number, but got {value!r}")
+    if kind is float and (type(value) is bool or not isinstance(value, int | float) or not math.isfinite(value)):
+        raise ValueError(f"Expected `{name}` to be a finite number, but got {value!r}")
+    if kind is bool and type(value) is not bool:
+        raise ValueError(f"Expected `{name}` to be True or False, but got {value!r}")
+
+
 def check_choice(name: str, value: object, valid: tuple) -> None:
     """Raise `ValueError` with the valid values where `value` is not one of them."""
     if value not in valid:
@@ -132,6 +165,7 @@ PAPER = Recipe(name="paper")
 AUTHORS = replace(
     PAPER,
     name="authors",
+    weights=tuple({**dict(PAPER.weights), "emotion": "vggface2_ft+dan_affectnet8"}.items()),
     weight_decay=0.0,
     lr_decay=0.6,
     class_weights="one_minus_share",
@@ -147,30 +181,51 @@ AUTHORS = replace(
     dino_key="student",
     vote="logits",
 )
-_SMALL = (("vggface2", "narrow_caffe"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050"))
-WORKSHOP = replace(
+SMALL = replace(  # from random numbers, for two cores
     PAPER,
-    name="workshop",
-    image_size=64,
+    name="small",
+    image_size=48,
     emotion="narrow_caffe",
-    appearances=_SMALL,
+    appearances=(("vggface2", "narrow_caffe"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
     weights=(),
     features=128,
     head_features=64,
     shared=(128, 64),
     batch_size=16,
-    epochs=12,
+    epochs=5,
     learning_rate=5e-3,
     aug_strength=0.2,
     data="open",
 )
-DEMO = replace(WORKSHOP, name="demo", image_size=48, epochs=5)
-TINY = replace(DEMO, name="tiny", epochs=3, learning_rate=2e-3)
 SMOKE = replace(
-    DEMO, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2, data="open_small"
+    SMALL, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2, data="open_small"
 )
+DEMO = replace(  # from weights that pip brings, for two cores (docs/weights.md)
+    SMALL,
+    name="demo",
+    image_size=112,
+    emotion="dlib_face",
+    appearances=(("vggface2", "dlib_face"), ("dino", "narrow"), ("mobilevitv2", "tf_efficientnet_lite0")),
+    weights=(("emotion", "dlib_face"), ("vggface2", "dlib_face"), ("mobilevitv2", "efficientnet_lite0")),
+    frozen=(  # docs/weights.md: a part of a network without batch norm blows up, a whole one is slow
+        ("dlib_face", 11),  # all of it
+        ("tf_efficientnet_lite0", 3),  # all but its last convolution
+    ),
+    batch_size=32,
+    epochs=2,
+    weak_epochs=4,
+    learning_rate=2e-3,
+    lr_decay=0.6,
+    averaging=0.98,
+    sampling="balanced",
+    aug_strength=0.5,
+    landmark_start="mean",
+    statistics="measured",
+)
+WORKSHOP = replace(DEMO, name="workshop", epochs=4, weak_epochs=8, lr_decay=0.8)
+TINY = replace(SMALL, name="tiny", epochs=3, learning_rate=2e-3)
 GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
-    WORKSHOP,
+    SMALL,
     name="gradients",
     emotion="gradients",
     appearances=(("vggface2", "gradients"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
@@ -184,7 +239,7 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     sampling="balanced",
     label_smoothing=0.1,
 )
-RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMOKE, GRADIENTS)}
+RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMALL, SMOKE, GRADIENTS)}
 
 
 def find_recipe(recipe: Recipe | str) -> Recipe:
@@ -232,7 +287,7 @@ class Member:
             if type(value) is not int or value < 0:
                 raise ValueError(f"Expected `{name.upper()}` to be a whole number of at least 0, but got {value!r}")
         if self.epochs == 0:
-            object.__setattr__(self, "epochs", self.recipe.epochs)
+            object.__setattr__(self, "epochs", self._usual_epochs())
 
     @classmethod
     def of(
@@ -275,7 +330,7 @@ class Member:
         'paper-mixup-vggface2-basic-bag2-seed0'
         """
         basic = "basic" if self.basic_aug else "nobasic"
-        extra = [f"epochs{self.epochs}"] if self.epochs != self.recipe.epochs else []
+        extra = [f"epochs{self.epochs}"] if self.epochs != self._usual_epochs() else []
         named = RECIPES.get(self.recipe.name, self.recipe)
         for name in SETTABLE:
             if getattr(self.recipe, name) != getattr(named, name):
@@ -287,11 +342,15 @@ class Member:
         fixed = self.recipe.name, self.mix, self.appearance, basic, f"bag{self.bag}", f"seed{self.seed}"
         return "-".join((*fixed, *extra))
 
+    def _usual_epochs(self) -> int:
+        """The recipe's, of a strong or of a weak member."""
+        return (self.bag and self.recipe.weak_epochs) or self.recipe.epochs
+
     def spec(self) -> dict:
         """Every setting as plain JSON values: what decides, with the store, which weights come out."""
         spec = asdict(self)
         for each in fields(Recipe):
-            if not each.compare:
+            if not each.compare or ("later" in each.metadata and getattr(self.recipe, each.name) == each.default):
                 del spec["recipe"][each.name]
         return json.loads(json.dumps(spec))
 

@@ -55,6 +55,7 @@ def test_every_imported_package_is_declared():
         "sklearn": "scikit-learn",
         "skimage": "scikit-image",
         "dlib": "dlib-bin",
+        "IPython": "ipython",
         "face_alignment": "face-alignment",
         "yaml": "pyyaml",
     }

@@ -1,3 +1,5 @@
+import math
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields, replace
@@ -5,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from lsdkit.common.files import write_json
 from lsdkit.recipes import AUTHORS, BAGS, MIXES, PAPER, RECIPES, SMOKE, Member, Recipe, find_recipe
+from lsdkit.training.ownership import find_finished, identify
+from lsdkit.training.runs import Run, read_run, write_run
 
 AUTHORS_DIFFERS = {
     *("name", "weight_decay", "lr_decay", "class_weights", "basic_aug_off", "draws", "shared_jitter"),
     *("normalisation", "head_log_softmax", "partition", "partition_passes", "affinity", "dino_key", "vote"),
-    "shared_statistics",
+    *("shared_statistics", "weights"),
 }
 
 
@@ -62,6 +67,38 @@ def test_names():
 def test_a_wrong_setting_is_named(name, value):
     with pytest.raises(ValueError, match=f"Expected `{name}`"):
         replace(PAPER, **{name: value})
+
+
+NUMBERS = ("learning_rate", "weight_decay", "lr_decay", "averaging", "alpha", "bag_fraction", "label_smoothing")
+WHOLE = ("image_size", "classes", "features", "head_features", "heads", "batch_size", "epochs", "steps_per_epoch")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        *((name, value, "a finite number") for name in NUMBERS for value in (math.inf, -math.inf, math.nan, "1", True)),
+        *((name, value, "a whole number") for name in WHOLE for value in (32.5, 32.0, math.inf, math.nan, "32", True)),
+        *((name, 1, "True or False") for name in ("bag_replacement", "shared_jitter", "head_log_softmax")),
+        *(("shared", value, "two whole numbers") for value in ((8.5, 4), (8, 0), (8,), (8, 4, 2), (8, math.inf))),
+    ],
+)
+def test_a_setting_of_another_kind_is_named_with_what_was_given(name, value, words):
+    with pytest.raises(ValueError, match=re.escape(f"Expected `{name}` to be {words}")) as caught:
+        replace(PAPER, **{name: value})
+    assert f"but got {value!r}" in str(caught.value)
+
+
+def test_every_number_of_a_recipe_is_checked():
+    kinds = {each.name: type(each.default) for each in fields(Recipe)}
+    for name, kind in kinds.items():
+        if kind in (int, float, bool):
+            with pytest.raises(ValueError, match=f"Expected `{name}`"):
+                replace(PAPER, **{name: math.nan})
+
+
+def test_a_whole_number_serves_where_any_number_does():
+    recipe = replace(PAPER, weight_decay=0, alpha=1, lr_decay=1)
+    assert (recipe.weight_decay, recipe.alpha, recipe.lr_decay) == (0, 1, 1)
 
 
 def test_disjoint_bags_must_fit():
@@ -134,6 +171,10 @@ CHANGES = {
     "bag_disjoint": True,
     "precision": "bf16",
     "aug_strength": 0.5,
+    "frozen": (("narrow", 1),),
+    "landmark_start": "mean",
+    "weak_epochs": 3,
+    "statistics": "measured",
     **{name: getattr(AUTHORS, name) for name in AUTHORS_DIFFERS},
 }
 
@@ -170,3 +211,124 @@ def test_members_are_built_from_names_and_sources():
     assert Member.of(SMOKE) == Member(recipe=SMOKE)
     with pytest.raises(ValueError, match="no APPEARANCE_WEIGHTS"):
         Member.of("smoke", appearance="none", appearance_weights="dino_resnet50")
+
+
+EARLIER = {  # the settings of a member of `smoke` as versions before the fields of LATER wrote them
+    "recipe": {
+        "name": "smoke",
+        "image_size": 32,
+        "emotion": "narrow_caffe",
+        "classes": 6,
+        "weights": [],
+        "appearances": [["vggface2", "narrow_caffe"], ["dino", "narrow"], ["mobilevitv2", "mobilevitv2_050"]],
+        "features": 32,
+        "head_features": 16,
+        "heads": 4,
+        "shared": [32, 16],
+        "batch_size": 16,
+        "epochs": 2,
+        "steps_per_epoch": 0,
+        "learning_rate": 0.005,
+        "weight_decay": 0.0001,
+        "lr_decay": 0.9,
+        "averaging": 0.0,
+        "alpha": 0.1,
+        "bag_fraction": 0.2,
+        "bag_replacement": False,
+        "bag_disjoint": False,
+        "class_weights": "none",
+        "sampling": "shuffled",
+        "label_smoothing": 0.0,
+        "aug_strength": 0.2,
+        "basic_aug_off": "nothing_left",
+        "draws": "per_image",
+        "shared_jitter": False,
+        "normalisation": "backbone",
+        "head_log_softmax": True,
+        "partition": "mean_log",
+        "partition_passes": "one",
+        "affinity": "soft",
+        "shared_statistics": False,
+        "dino_key": "teacher",
+        "vote": "probabilities",
+        "precision": "float32",
+    },
+    "mix": "mixaugment",
+    "appearance": "vggface2",
+    "basic_aug": True,
+    "bag": 0,
+    "seed": 0,
+    "epochs": 2,
+}
+LATER = {"frozen", "landmark_start", "statistics", "weak_epochs"}
+
+
+def test_fields_that_came_later_leave_earlier_hashes_as_they_were():
+    assert {each.name for each in fields(Recipe) if "later" in each.metadata} == LATER
+    member = Member(recipe=SMOKE)
+    assert member.spec() == EARLIER
+    assert member.spec_hash() == "71259dbe1ab7"
+    for name in LATER:
+        changed = Member(recipe=replace(SMOKE, **{name: CHANGES[name]}))
+        assert set(changed.spec()["recipe"]) == {*EARLIER["recipe"], name}
+        assert changed.spec_hash() != member.spec_hash()
+
+
+def test_a_run_of_an_earlier_version_is_still_this_members(tmp_path, tiny_store):
+    member = Member(recipe=SMOKE)
+    result = {
+        "format": 1,
+        "member": EARLIER,
+        "spec_hash": "71259dbe1ab7",
+        "kind": "rendered",
+        "best_epoch": 1,
+        "metrics": {"val_macro_f1": 0.5},
+        "counts": {},
+        "seconds": 1.0,
+        "weights_sha256": "0",
+        "store": {"path": str(tiny_store.path), "checksums": {}},
+    }
+    write_json(tmp_path / "result.json", result)
+    write_json(tmp_path / "member.json", identify(member, tiny_store) | {"member": EARLIER})
+    run = read_run(tmp_path)
+    assert run.member == member
+    assert run.member.spec_hash() == run.spec_hash
+    assert find_finished(tmp_path, identify(member, tiny_store)) == run
+    with pytest.raises(ValueError, match="holds another training"):
+        find_finished(tmp_path, identify(Member(recipe=replace(SMOKE, statistics="measured")), tiny_store))
+
+
+@pytest.mark.parametrize("recipe", [RECIPES["demo"], RECIPES["workshop"], RECIPES["tiny"]])
+def test_settings_that_came_later_are_written_and_read_again(tmp_path, recipe):
+    member = Member(recipe=recipe, bag=1)
+    write_run(Run(folder=tmp_path, member=member, kind="rendered", store="", checksums={}))
+    again = read_run(tmp_path).member
+    assert replace(again, recipe=replace(again.recipe, data=recipe.data)) == member
+    assert again.spec_hash() == member.spec_hash()
+
+
+@pytest.mark.parametrize("name", ["demo", "workshop"])
+def test_weak_members_have_epochs_of_their_own(name):
+    recipe = RECIPES[name]
+    assert recipe.weak_epochs == 2 * recipe.epochs
+    for bag in range(BAGS + 1):
+        member, usual = Member(recipe=recipe, bag=bag), recipe.weak_epochs if bag else recipe.epochs
+        assert member.epochs == usual
+        assert member.name == f"{name}-mixaugment-vggface2-basic-bag{bag}-seed0"
+        assert Member(recipe=recipe, bag=bag, epochs=usual) == member
+        other = Member(recipe=recipe, bag=bag, epochs=9)
+        assert (other.epochs, other.name) == (9, f"{member.name}-epochs9")
+    plain = replace(recipe, weak_epochs=0)
+    assert {Member(recipe=plain, bag=bag).epochs for bag in range(BAGS + 1)} == {recipe.epochs}
+
+
+@pytest.mark.parametrize("value", [(("narrow", -1),), (("narrow", 1.0),), (("narrow", True),), (("narrow", "1"),)])
+def test_wrong_numbers_of_frozen_parts_are_named(value):
+    with pytest.raises(ValueError, match="Expected `frozen` parts of narrow of at least 0, a whole number, but got "):
+        replace(PAPER, frozen=value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("landmark_start", "x"), ("statistics", "x"), ("weak_epochs", -1)])
+def test_wrong_settings_that_came_later_are_named(name, value):
+    with pytest.raises(ValueError, match=f"Expected `{name}`"):
+        replace(PAPER, **{name: value})

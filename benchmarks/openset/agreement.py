@@ -10,7 +10,7 @@ bias of its own, the vertices were fitted to it, and where it fails on a face th
 
 --fit renders N training faces of other people (seeds below 10000), and prints, for `lsdkit.openset.head`, the vertices
 with the smallest mean distance, mirror-symmetric, near where the points are now and on the same feature (lips on lips,
-lids on lids). Raise `head.FORMAT` with them. It needs the extra `dlib`.
+lids on lids). Raise `head.FORMAT` with them.
 """
 
 import argparse

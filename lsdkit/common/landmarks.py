@@ -52,6 +52,12 @@ def anchor_points(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., part, :].mean(-2) for part in (LEFT_EYE, RIGHT_EYE, MOUTH)])
 
 
+def mean_landmarks(points: np.ndarray) -> np.ndarray:
+    """float32 (68, 2): the mean of the faces of (N, 68, 2) whose landmarks are all known; zeros where none is."""
+    known = points[np.isfinite(points).all((1, 2))]
+    return known.mean(0, dtype=float).astype(np.float32) if len(known) else np.zeros((POINTS, 2), np.float32)
+
+
 def eye_distance(points: np.ndarray) -> np.ndarray:
     """The inter-ocular distance of landmarks (..., 68, 2), between the outer eye corners: (...), NaN where missing.
 

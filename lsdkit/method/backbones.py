@@ -9,14 +9,17 @@ deviation. timm models say their own, for each published tag of one. CONTRIBUTIN
 import difflib
 from collections import OrderedDict
 from functools import partial
+from typing import Self
 
 import timm
 import torch
 import torchvision
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
+from lsdkit.method import recognition
 from lsdkit.method.gradients import gradients
 from lsdkit.recipes import Recipe, check_choice
 
@@ -29,11 +32,32 @@ class Backbone(nn.Module):
     """RGB faces (B, 3, S, S) in [0, 1] -> feature map (B, C, h, w); `channels` is C.
 
     The preprocessing is one multiplication and one addition: y = gain x + offset, after RGB -> BGR where `bgr`.
+    `window`: (left, top, side, pixels), the part of an aligned crop that the weights take, and its side in pixels; of
+    faces that are not `aligned` as our crops are, the whole picture is taken. `frozen`: how many of the graph's first
+    parts are not trained: they get no gradient, their batch norms keep what they hold, and training stores no
+    activations for them.
     """
 
-    def __init__(self, graph: nn.Module, channels: int, mean: tuple, std: tuple, scale: float = 1, bgr: bool = False):
+    def __init__(
+        self,
+        graph: nn.Module,
+        channels: int,
+        *,
+        mean: tuple,
+        std: tuple,
+        scale: float = 1,
+        bgr: bool = False,
+        window: tuple = (),
+        frozen: int = 0,
+    ):
         super().__init__()
-        self.graph, self.channels, self.bgr = graph, channels, bgr
+        self.graph, self.channels, self.bgr, self.window, self.aligned = graph, channels, bgr, window, True
+        parts = list(getattr(graph, "model", graph).children())
+        if frozen > len(parts):
+            raise ValueError(f"Expected at most {len(parts)} `frozen` parts of this backbone, but got {frozen}")
+        self.frozen = parts[:frozen]  # in a list, which registers no module twice
+        for part in self.frozen:
+            part.requires_grad_(False).eval()
         mean, std = (torch.tensor(value, dtype=torch.float64).view(1, 3, 1, 1) for value in (mean, std))
         self.register_buffer("gain", (scale / std).float(), persistent=False)
         self.register_buffer("offset", (-mean / std).float(), persistent=False)
@@ -42,24 +66,54 @@ class Backbone(nn.Module):
         """RGB in [0, 1] -> what the weights expect; the same shape."""
         return (x.flip(1) if self.bgr else x) * self.gain + self.offset
 
+    def look(self, x: Tensor) -> Tensor:
+        """What the weights see of faces (B, C, S, S): all, or their window at its size."""
+        if not self.window:
+            return x
+        *place, pixels = self.window
+        left, top, side = (round(part * x.shape[-1]) for part in (place if self.aligned else (0, 0, 1)))
+        x = x[:, :, top : top + side, left : left + side]
+        return F.interpolate(x, (pixels, pixels), mode="bilinear", antialias=True, align_corners=False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, C, h, w)."""
-        return self.graph(self.normalise(x))
+        return self.graph(self.normalise(self.look(x)))
 
 
-def create(name: str, *, normalisation: str = "backbone") -> Backbone:
+def create(name: str, *, normalisation: str = "backbone", frozen: int = 0) -> Backbone:
     """The backbone of this name, with random weights from torch's current generator.
 
     A timm model's name may carry a tag ("mobilevitv2_200.cvnets_in22k_ft_in1k"), which decides the preprocessing.
     `normalisation`: "backbone" (what its weights expect) or "imagenet" (ImageNet's, RGB, whatever the backbone).
-    Raises `ValueError` for an unknown name, with the valid ones.
+    `frozen`: how many of the graph's first parts are not trained. Raises `ValueError` for an unknown name, with the
+    valid ones, and for more frozen parts than there are.
 
     >>> create("narrow").channels
     96
     """
     options = preprocessing(name, normalisation)
     graph, channels = OWN[name][0]() if name in OWN else _timm(name)
-    return Backbone(graph, channels, **options)
+    return Backbone(graph, channels, **options, frozen=frozen)
+
+
+def create_for(recipe: Recipe, role: str) -> Backbone:
+    """The backbone that a recipe has for "emotion" or for the name of an appearance backbone, with random weights."""
+    name = backbone_for(recipe, role)
+    frozen = dict(recipe.frozen).get(name.partition(".")[0], 0)
+    return create(name, normalisation=recipe.normalisation, frozen=frozen)
+
+
+def mark_aligned(network: nn.Module, aligned: bool) -> None:
+    """Tell every backbone of a network whether the faces to come are cut as our alignment cuts them."""
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            module.aligned = aligned
 
 
 def backbone_for(recipe: Recipe, role: str) -> str:
@@ -193,5 +247,14 @@ OWN = {  # name -> what makes its graph and says its channels, and its preproces
     "dan_resnet18": (_dan_resnet18, _TORCHVISION),
     "narrow_caffe": (partial(_narrow, padding=0, ceil_mode=True), _CAFFE),
     "narrow": (_narrow, _TORCHVISION),
+    "dlib_face": (
+        recognition.make_graph,
+        {
+            "mean": tuple(value / 256 for value in recognition.MEAN),
+            "std": (1.0,) * 3,
+            "scale": 255 / 256,
+            "window": recognition.WINDOW,
+        },
+    ),
     "gradients": (gradients, {"mean": (0.0,) * 3, "std": (1.0,) * 3}),
 }

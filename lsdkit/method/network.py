@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lsdkit.common.landmarks import POINTS
 from lsdkit.common.seeds import global_draws
 from lsdkit.method.attention import CrossAttentionHead, adapters, conv_bn_relu, fuse
-from lsdkit.method.backbones import backbone_for, create
+from lsdkit.method.backbones import create_for
 from lsdkit.method.losses import AffinityLoss
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
 
@@ -37,7 +37,7 @@ class EmotionBranch(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
-        self.backbone = create(backbone_for(recipe, "emotion"), normalisation=recipe.normalisation)
+        self.backbone = create_for(recipe, "emotion")
         self.adapters = adapters(self.backbone.channels, recipe.features)
         self.heads = nn.ModuleList(
             CrossAttentionHead(recipe.features, recipe.head_features) for _ in range(recipe.heads)
@@ -54,7 +54,7 @@ class AppearanceBranch(nn.Module):
 
     def __init__(self, recipe: Recipe, appearance: str):
         super().__init__()
-        self.backbone = create(backbone_for(recipe, appearance), normalisation=recipe.normalisation)
+        self.backbone = create_for(recipe, appearance)
         self.adapter = conv_bn_relu(self.backbone.channels, recipe.features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,6 +103,12 @@ class MultiTask(nn.Module):
         """The network that a member trains; its random weights are a function of `generator` alone."""
         with global_draws(generator):
             return cls(member.recipe, member.appearance)
+
+    @torch.no_grad()
+    def start_landmarks(self, mean: Tensor) -> None:
+        """Have the landmark layer begin with the answer `mean` (68, 2) for every face, whatever it sees."""
+        self.landmarks.weight.zero_()
+        self.landmarks.bias.copy_(mean.flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         """RGB faces (B, 3, S, S) in [0, 1] -> expression logits (B, K): inference."""

@@ -5,6 +5,8 @@ Juditsky, "Acceleration of stochastic approximation by averaging" (SIAM J. Contr
 kind than those that were learnt, Cha et al., "SWAD: Domain Generalization by Seeking Flat Minima" (NeurIPS 2021).
 """
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -26,3 +28,22 @@ def running_mean(network: nn.Module, keep: float) -> AveragedModel | None:
             torch._foreach_copy_(means, values)
 
     return AveragedModel(network, multi_avg_fn=follow, use_buffers=True) if keep else None
+
+
+@torch.no_grad()
+def measure_statistics(network: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
+    """Replace the batch norms' running statistics by the plain means over these passes through the network.
+
+    Averaged weights need it: the statistics that were averaged beside them are those of other weights. Source: Izmailov
+    et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (UAI 2018), section 3.2.
+    """
+    network.train()
+    norms = [each for each in network.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a plain mean
+    for run in passes:
+        run()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -26,7 +26,7 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Parameters:
-    """Numbers that are trained: in the emotion branch, in the appearance branch, in all; and those for inference."""
+    """Weights, frozen ones too: in the emotion branch, in the appearance branch, in all; and those for inference."""
 
     emotion: int
     appearance: int
@@ -79,7 +79,8 @@ def measure_cost(member: Member) -> Cost:
     if member.recipe.precision == "bf16":  # half of it, and each weight once more in two bytes
         activations = activations / 2 + 2 * parameters.total
     mean = _FLOAT * parameters.total + buffers if member.recipe.averaging else 0
-    fixed = 4 * _FLOAT * parameters.total + buffers + mean
+    trained = sum(each.numel() for each in _network(recipe, member.appearance).parameters() if each.requires_grad)
+    fixed = _FLOAT * (parameters.total + 3 * trained) + buffers + mean
     return Cost(parameters, training, emotion.forward, fixed, activations)
 
 

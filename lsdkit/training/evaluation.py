@@ -9,10 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from lsdkit.common.expressions import EXPRESSIONS
-from lsdkit.common.landmarks import inter_ocular_error
+from lsdkit.common.landmarks import inter_ocular_error, mean_landmarks
 from lsdkit.common.seeds import torch_generator
 from lsdkit.data.store import Store
 from lsdkit.method import metrics
+from lsdkit.method.backbones import mark_aligned
 from lsdkit.method.network import MultiTask
 from lsdkit.method.views import to_float
 from lsdkit.recipes import Member
@@ -53,6 +54,7 @@ def predict_logits(
     each batch. Raises `FloatingPointError`, naming the face, where a logit is not finite.
     """
     images = faces.images if isinstance(faces, Store) else faces
+    mark_aligned(network, not isinstance(faces, Store) or faces.aligned)
     parts = _forward(network.eval(), images, rows, member, device, check)
     logits = np.concatenate([np.empty((0, member.recipe.classes), np.float32), *parts])[:, : len(EXPRESSIONS)]
     broken = rows[~np.isfinite(logits).all(1)]
@@ -115,8 +117,19 @@ def measure_landmarks(network: MultiTask, store: Store, member: Member, device: 
     rows = rows[np.isfinite(store.landmarks[rows]).any(axis=(1, 2))]
     if not network.multitask or not len(rows):
         return None
+    mark_aligned(network, store.aligned)
     parts = _forward(network.eval().forward_landmarks, store.images, rows, member, device, lambda: None)
-    errors = inter_ocular_error(np.concatenate(parts), store.landmarks[rows])  # (N,)
+    return _mean_error(np.concatenate(parts), store.landmarks[rows])
+
+
+def measure_mean_shape(store: Store, trained_on: np.ndarray) -> float | None:
+    """What `measure_landmarks` would give a network that answers the mean landmarks of these rows for every face."""
+    truth = store.landmarks[store.rows("validation")]
+    return _mean_error(np.broadcast_to(mean_landmarks(store.landmarks[trained_on]), truth.shape), truth)
+
+
+def _mean_error(points: np.ndarray, truth: np.ndarray) -> float | None:
+    errors = inter_ocular_error(points, truth)  # (N,)
     return float(np.nanmean(errors)) if np.isfinite(errors).any() else None
 
 

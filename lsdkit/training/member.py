@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +25,18 @@ from tqdm.auto import tqdm
 
 from lsdkit.common.devices import choose_device
 from lsdkit.common.files import describe_difference, write_table
+from lsdkit.common.landmarks import mean_landmarks
 from lsdkit.common.machine import list_versions
 from lsdkit.common.paths import project_path
 from lsdkit.common.seeds import torch_generator
 from lsdkit.data.store import Store
+from lsdkit.method.backbones import mark_aligned
 from lsdkit.method.losses import class_weights
 from lsdkit.method.network import MultiTask
 from lsdkit.method.objective import step_loss
 from lsdkit.recipes import Member
 from lsdkit.training import checkpoints, evaluation
-from lsdkit.training.averaging import running_mean
+from lsdkit.training.averaging import measure_statistics, running_mean
 from lsdkit.training.loop import fit
 from lsdkit.training.ownership import claim_folder, find_finished, hold_run_folder, identify
 from lsdkit.training.progress import Progress
@@ -42,6 +44,7 @@ from lsdkit.training.runs import FORMAT, Run, read_run, write_run
 from lsdkit.training.sampling import batches, count_by_name, training_rows
 from lsdkit.training.starting import start_branches
 
+MEASURED = 4  # batches that batch norm's statistics are measured over
 PARTS = ("expression", "affinity", "partition", "landmarks")
 
 
@@ -120,6 +123,9 @@ class MemberTask:
         self.rows, self.notes = training_rows(member, store)  # the faces trained on
         self.network = MultiTask.build(member, torch_generator(member.seed, "init", member.bag))
         self.started_from = start_branches(self.network, recipe, member.appearance)
+        if self.network.multitask and recipe.landmark_start == "mean":
+            self.network.start_landmarks(torch.from_numpy(mean_landmarks(store.landmarks[self.rows])))
+        mark_aligned(self.network, store.aligned)
         self.network.to(device, memory_format=torch.channels_last)
         rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
         self.optimiser = torch.optim.Adam(self.network.parameters(), **rates)
@@ -152,17 +158,7 @@ class MemberTask:
         return batches(self.member, self.rows, self.store.labels[self.rows], epoch)
 
     def step(self, batch: np.ndarray, epoch: int, step: int) -> Sequence[float]:
-        store, member = self.store, self.member
-        loss, parts = step_loss(
-            self.network,
-            torch.from_numpy(np.ascontiguousarray(store.images[batch])),
-            torch.from_numpy(store.labels[batch]),
-            torch.from_numpy(np.ascontiguousarray(store.landmarks[batch])),
-            member=member,
-            generator=torch_generator(member.seed, "step", member.bag, epoch, step),
-            device=self.device,
-            class_weights=self.class_weights,
-        )
+        loss, parts = self._loss(self.network, batch, "step", epoch, step)
         values = torch.stack([loss.detach(), *(parts[name] for name in PARTS)]).tolist()
         if not all(map(math.isfinite, values)):
             each = ", ".join(f"{name} {value}" for name, value in zip(PARTS, values[1:], strict=True))
@@ -174,7 +170,25 @@ class MemberTask:
             self.mean.update_parameters(self.network)
         return values
 
+    def _loss(self, network: MultiTask, batch: np.ndarray, *draw: object) -> tuple[torch.Tensor, dict]:
+        """L_Total of a batch of rows and its parts, with the draws of this name."""
+        store, member, (purpose, *place) = self.store, self.member, draw
+        return step_loss(
+            network,
+            torch.from_numpy(np.ascontiguousarray(store.images[batch])),
+            torch.from_numpy(store.labels[batch]),
+            torch.from_numpy(np.ascontiguousarray(store.landmarks[batch])),
+            member=member,
+            generator=torch_generator(member.seed, purpose, member.bag, *place),
+            device=self.device,
+            class_weights=self.class_weights,
+        )
+
     def score(self, check: Callable[[], None]) -> dict[str, float]:
+        if self.mean is not None and self.member.recipe.statistics == "measured":
+            some = enumerate(self.batches(0)[:MEASURED])
+            passes = (partial(self._loss, self.scored, batch, "statistics", number) for number, batch in some)
+            measure_statistics(self.scored, passes)
         return evaluation.validate(self.scored, self.store, self.member, self.device, check)
 
     def scored_state(self) -> dict[str, torch.Tensor]:
@@ -224,7 +238,10 @@ def _finish(task: MemberTask, run: Run, progress: Progress) -> Run:
     start = time.monotonic()
     task.network.load_state_dict(best["state"])
     predictions = evaluation.predict_store(task.network, store, member, task.device)
-    error = evaluation.measure_landmarks(task.network, store, member, task.device)
+    errors = {
+        "landmark_nme": evaluation.measure_landmarks(task.network, store, member, task.device),
+        "mean_shape_nme": evaluation.measure_mean_shape(store, task.rows),
+    }
     write_table(folder / "predictions.csv", predictions)
     write_table(folder / "bag.csv", pd.DataFrame({"row": task.rows, "key": [store.keys[row] for row in task.rows]}))
     write_table(folder / "history.csv", pd.DataFrame(progress.history))
@@ -232,7 +249,8 @@ def _finish(task: MemberTask, run: Run, progress: Progress) -> Run:
     counts = {"trained_on": task.counts} | {split: store.counts(split) for split in ("validation", "test")}
     finished = replace(
         run,
-        metrics=evaluation.score_predictions(predictions) | ({} if error is None else {"landmark_nme": error}),
+        metrics=evaluation.score_predictions(predictions)
+        | {name: error for name, error in errors.items() if errors["landmark_nme"] is not None},
         best_epoch=best["epoch"],
         counts={name: count_by_name(values) for name, values in counts.items()},
         seconds=progress.seconds + time.monotonic() - start,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -112,6 +113,23 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor], origin: Path | st
         )
     network.load_state_dict({key: tensors[key] for key in report.loaded}, strict=False)
     return report
+
+
+def name_by_position(tensors: dict[str, torch.Tensor], model: str, origin: Path | str) -> dict[str, torch.Tensor]:
+    """Tensors of a port of a timm model under timm's names: the same ones in the same order, counters aside.
+
+    Raises `ValueError` where number or shapes differ from the model's.
+    """
+    with torch.device("meta"):
+        state = timm.create_model(model, pretrained=False).state_dict()
+    ours = {key: value for key, value in state.items() if not key.endswith(_COUNTER)}
+    theirs = {key: value for key, value in tensors.items() if not key.endswith(_COUNTER)}
+    if [value.shape for value in ours.values()] != [value.shape for value in theirs.values()]:
+        raise ValueError(
+            f"Expected {len(ours)} tensors of {model}'s shapes in its order in {origin}, but got {len(theirs)} or "
+            "other shapes: is it another model's?"
+        )
+    return dict(zip(ours, theirs.values(), strict=True))
 
 
 def dag_name(key: str) -> str:

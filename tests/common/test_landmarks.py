@@ -11,6 +11,7 @@ from lsdkit.common.landmarks import (
     denormalise,
     eye_distance,
     inter_ocular_error,
+    mean_landmarks,
     normalise,
     plausible,
 )
@@ -106,3 +107,19 @@ def test_plausible_takes_many_faces_at_once_and_says_the_same():
     assert together.ravel().tolist() == [bool(plausible(points)) for points in faces]
     assert not together.ravel()[3:6].any()
     assert 5 < together.sum() < 55
+
+
+def test_the_mean_face_leaves_out_faces_with_missing_points():
+    points = np.random.default_rng(0).normal(size=(6, 68, 2)).astype(np.float32)
+    points[1] = np.nan
+    points[3, 67, 1] = np.nan  # one number of one point
+    points[4, 0, 0] = np.inf
+    found = mean_landmarks(points)
+    assert (found.shape, found.dtype) == ((68, 2), np.float32)
+    for point in range(68):
+        for axis in (0, 1):
+            known = [float(points[row, point, axis]) for row in (0, 2, 5)]
+            assert found[point, axis] == pytest.approx(sum(known) / 3, rel=1e-6, abs=1e-7)
+    np.testing.assert_array_equal(mean_landmarks(points[:1]), points[0])
+    for none in (points[1:2], points[:0]):
+        np.testing.assert_array_equal(mean_landmarks(none), np.zeros((68, 2), np.float32))

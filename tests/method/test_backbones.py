@@ -8,10 +8,13 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
+from lsdkit.common.seeds import torch_generator
 from lsdkit.method import backbones
-from lsdkit.recipes import PAPER, SMOKE
+from lsdkit.method.network import MultiTask
+from lsdkit.recipes import PAPER, SMOKE, Member
 
 BGR_MEAN = (91.4953, 103.8827, 131.0912)
+DLIB_MEAN = (122.782, 117.001, 104.298)  # RGB
 
 
 def image(size, batch=2):
@@ -31,6 +34,9 @@ def image(size, batch=2):
         ("mobilevitv2_050", 48, 256, 2),
         ("resnet10t", 64, 512, 2),
         ("resnet10t.c3_in1k", 64, 512, 2),  # with a tag
+        ("tf_efficientnet_lite0", 64, 1280, 2),
+        ("dlib_face", 112, 128, 6),
+        ("dlib_face", 48, 128, 6),  # its window has a size of its own
         ("vit_tiny_patch16_224", 224, 192, 14),  # tokens, folded back into a map
         ("swin_tiny_patch4_window7_224", 224, 768, 7),  # channels last
     ],
@@ -49,7 +55,9 @@ def test_unknown_name_lists_the_valid_ones():
         backbones.create("mobilevit_v2_050")
 
 
-@pytest.mark.parametrize("name", ["vggface2_resnet50", "resnet50", "narrow", "narrow_caffe", "mobilevitv2_200"])
+@pytest.mark.parametrize(
+    "name", ["vggface2_resnet50", "resnet50", "narrow", "narrow_caffe", "mobilevitv2_200", "dlib_face"]
+)
 def test_ours_and_timms_are_known(name):
     backbones.check_name(name)
 
@@ -209,3 +217,152 @@ def test_resnet50_is_torchvisions():
     with torch.no_grad():
         pooled = backbone(x).mean(dim=(2, 3))
         torch.testing.assert_close(network.fc(pooled), network(backbone.normalise(x)))
+
+
+def test_known_pixels_of_dlibs_input():
+    """RGB of 0-255 less the mean, in 256ths, by hand."""
+    x = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.4, 0.6]]).view(2, 3, 1, 1)
+    y = backbones.create("dlib_face").normalise(x).view(2, 3)
+    expected = [[255 - 122.782, 0 - 117.001, 0 - 104.298], [51 - 122.782, 102 - 117.001, 153 - 104.298]]
+    torch.testing.assert_close(y, torch.tensor(expected) / 256)
+
+
+# The window of a face
+
+
+def resized(x, side):
+    """(B, C, S, S) -> (B, C, side, side): each pixel the mean of those around its centre, nearer ones counting more."""
+    scale = x.shape[-1] / side
+    reach = max(scale, 1)
+    weights = torch.zeros(side, x.shape[-1], dtype=x.dtype)
+    for i in range(side):
+        for j in range(x.shape[-1]):
+            weights[i, j] = max(0, 1 - abs(j + 0.5 - (i + 0.5) * scale) / reach)
+    weights = weights / weights.sum(1, keepdim=True)
+    return weights @ x @ weights.T
+
+
+@pytest.mark.parametrize(("size", "left", "top", "side"), [(112, 11, 13, 90), (48, 5, 6, 38), (300, 30, 36, 240)])
+def test_dlib_sees_its_window_of_an_aligned_face(size, left, top, side):
+    """Smaller and larger than the 118 px that it takes."""
+    backbone, x = backbones.create("dlib_face"), image(size, 1).double()
+    assert backbone.aligned
+    window = x[:, :, top : top + side, left : left + side]
+    assert window.shape[2:] == (side, side)
+    torch.testing.assert_close(backbone.look(x), resized(window, 118))
+    backbone.aligned = False
+    torch.testing.assert_close(backbone.look(x), resized(x, 118))
+    assert backbones.create("narrow").look(x) is x
+
+
+def test_what_lies_outside_the_window_changes_nothing():
+    backbone, x = backbones.create("dlib_face").eval(), image(112, 1)
+    other = x.clone()
+    other[:, :, :13] = other[:, :, 103:] = 0
+    other[..., :11] = other[..., 101:] = 0
+    with torch.no_grad():
+        assert backbone(x).equal(backbone(other))
+        expected = backbone.graph((255 * backbone.look(x) - torch.tensor(DLIB_MEAN).view(1, 3, 1, 1)) / 256)
+        torch.testing.assert_close(backbone(x), expected, rtol=1e-3, atol=1e-5)
+        backbones.mark_aligned(backbone, False)
+        assert not backbone(x).equal(backbone(other))
+
+
+def test_both_branches_are_told_how_faces_are_cut():
+    recipe = replace(SMOKE, emotion="dlib_face", appearances=(("vggface2", "dlib_face"),))
+    network = MultiTask.build(Member(recipe=recipe), torch_generator(0, "x"))
+    found = [network.emotion.backbone, network.appearance.backbone]
+    for aligned in (False, True):
+        backbones.mark_aligned(network, aligned)
+        assert [backbone.aligned for backbone in found] == [aligned] * 2
+
+
+# Parts that are not trained
+
+
+def kept_for_backward(module, x):
+    """What a pass of a module keeps for backward, and its answer."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        y = module(x)
+    return kept, y
+
+
+def test_frozen_parts_get_no_gradient_and_keep_their_statistics():
+    backbone = backbones.create("narrow", frozen=3).train()
+    assert [name for name, _ in backbone.graph.named_children()][:3] == ["conv1", "bn1", "relu"]
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    for _ in range(2):
+        backbone(image(48)).square().sum().backward()
+    for name, parameter in backbone.named_parameters():
+        still = name.startswith(("graph.conv1.", "graph.bn1."))
+        assert parameter.requires_grad == (not still), name
+        assert (parameter.grad is None) == still, name
+    for name, buffer in backbone.named_buffers():
+        if "running" in name or "num_batches" in name:
+            assert buffer.equal(before[name]) == name.startswith("graph.bn1."), name
+    assert not backbone.graph.bn1.training
+    assert backbone.graph.layer1[0].bn1.training
+    assert backbone.eval().train().training
+    assert not backbone.graph.bn1.training
+
+
+def test_frozen_parts_see_with_their_running_statistics():
+    backbone = backbones.create("narrow", frozen=3).train()
+    backbone.graph.bn1.running_mean.fill_(0.3)
+    x = backbone.graph.conv1(backbone.normalise(image(32)))
+    expected = ((x - 0.3) / (1 + 1e-5) ** 0.5).clamp(min=0)
+    torch.testing.assert_close(backbone.graph[:3](backbone.normalise(image(32))), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "most"), [("narrow", 48, 7), ("dlib_face", 112, 11), ("mobilevitv2_050", 48, 0)]
+)
+@pytest.mark.parametrize("frozen", [1, 3])
+def test_nothing_of_frozen_parts_is_kept_for_backward(name, size, most, frozen):
+    backbone = backbones.create(name, frozen=min(frozen, most) or 1).train()
+    parts = list(getattr(backbone.graph, "model", backbone.graph).children())
+    y = backbone.normalise(backbone.look(image(size)))
+    assert len(backbone.frozen) == (min(frozen, most) or 1)
+    for part in parts[: len(backbone.frozen)]:
+        kept, y = kept_for_backward(part, y)
+        assert kept == []
+        assert not y.requires_grad
+    if most:  # a sequence of parts: a pass through all keeps what one through the rest keeps
+        rest = torch.nn.Sequential(*parts[len(backbone.frozen) :])
+        kept, whole = kept_for_backward(rest, y), kept_for_backward(backbone, image(size))
+        assert [tensor.shape for tensor in whole[0]] == [tensor.shape for tensor in kept[0]]
+        everything, _ = kept_for_backward(backbones.create(name).train(), image(size))
+        assert len(everything) > len(whole[0])
+
+
+def test_a_wholly_frozen_backbone_keeps_nothing():
+    backbone = backbones.create("dlib_face", frozen=11).train()
+    kept, y = kept_for_backward(backbone, image(112))
+    assert kept == []
+    assert not y.requires_grad
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize(("name", "most"), [("narrow", 7), ("dlib_face", 11)])
+def test_more_frozen_parts_than_there_are_is_refused(name, most):
+    assert len(backbones.create(name, frozen=most).frozen) == most
+    with pytest.raises(ValueError, match=f"at most {most} `frozen` parts of this backbone, but got {most + 1}"):
+        backbones.create(name, frozen=most + 1)
+
+
+def test_a_recipes_frozen_parts_reach_its_backbones():
+    recipe = replace(SMOKE, frozen=(("narrow", 3), ("mobilevitv2_050", 1), ("narrow_caffe", 0)))
+    tag = "timm:mobilevitv2_050.cvnets_in1k"
+    for each, role, parts in (
+        *((recipe, "emotion", 0), (recipe, "vggface2", 0), (recipe, "dino", 3), (recipe, "mobilevitv2", 1)),
+        *((recipe.with_source("mobilevitv2", tag), "mobilevitv2", 1), (SMOKE, "dino", 0)),
+        (recipe, "resnet10t", 0),  # a backbone that the recipe says nothing of
+    ):
+        backbone = backbones.create_for(each, role)
+        assert len(backbone.frozen) == parts, role
+        assert any(not parameter.requires_grad for parameter in backbone.parameters()) == bool(parts), role
+    assert not backbones.create_for(recipe, "dino").graph.bn1.training  # before its first call of `train`, too
+    network = MultiTask.build(Member(recipe=recipe, appearance="dino"), torch_generator(0, "x")).train()
+    assert not network.appearance.backbone.graph.bn1.training
+    assert network.emotion.backbone.graph.bn1.training

