@@ -77,7 +77,10 @@ def member_from_parameters(
     Traceback (most recent call last):
     ValueError: Expected `MIX` to be one of 'mixup', 'mixaugment', but got 'cutmix'
     """
-    recipe = replace(find_recipe(RECIPE), **parse_settings(SETTINGS))
+    settings = parse_settings(SETTINGS)
+    if "epochs" in settings:  # of every member
+        settings.setdefault("weak_epochs", 0)
+    recipe = replace(find_recipe(RECIPE), **settings)
     check_choice("DEVICE", DEVICE, DEVICES)
     names = (*dict(recipe.appearances), NO_APPEARANCE)
     if APPEARANCE not in names:

@@ -90,10 +90,8 @@ class Recipe:
     frozen: tuple[tuple[str, int], ...] = field(default=(), metadata=LATER)  # backbone -> its first parts, not trained
     landmark_start: Literal["random", "mean"] = field(default="random", metadata=LATER)  # of the landmark layer: drawn,
     # or such that it answers the mean landmarks of the faces trained on
-    statistics: Literal["averaged", "measured"] = field(
-        default="averaged", metadata=LATER
-    )  # batch norm's, beside a mean
-    # of weights: averaged as they are, or measured again before each score
+    # of batch norm beside a mean of weights: averaged as they are, or measured again before each score
+    statistics: Literal["averaged", "measured"] = field(default="averaged", metadata=LATER)
     weak_epochs: int = field(default=0, metadata=LATER)  # of members on a bag; 0 = `epochs`
     data: Literal["release", "open", "open_small"] = field(default="release", compare=False)  # where none is named; no
     # part of what a training is, so that it is left out of `Member.spec`

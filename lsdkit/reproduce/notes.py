@@ -69,9 +69,10 @@ def _describe_runs(matrix: Matrix) -> str:
     named = RECIPES.get(recipe.name, recipe)
     changed = [name for name in SETTABLE if getattr(recipe, name) != getattr(named, name)]
     settings = "".join(f", {name} {getattr(recipe, name)}" for name in changed)
+    epochs = " or ".join(map(str, sorted({run.member.epochs for run in runs})))
     text = (
         f"Runs: {len(runs)} in the folder {matrix.folder.resolve().name}, recipe {recipe.name}{settings}, "
-        f"{runs[0].member.epochs} epochs, {recipe.image_size} px; seeds of strong members {listed['strong']}, of weak "
+        f"{epochs} epochs, {recipe.image_size} px; seeds of strong members {listed['strong']}, of weak "
         f"members {listed['weak']}; the emotion branch started from {runs[0].weights_source('emotion')} weights."
     )
     if matrix.left_out:

@@ -222,7 +222,8 @@ def _list_settings(run: Run) -> dict[str, object]:
     recipe, appearance = run.member.spec()["recipe"], run.member.appearance
     backbone = dict(recipe.pop("appearances")).get(appearance, appearance)
     recipe.pop("weights")
-    settings = {"recipe": recipe.pop("name"), **recipe, "epochs": run.member.epochs, "kind of faces": run.kind}
+    epochs = f"epochs of {'weak' if run.member.bag else 'strong'} members" if "weak_epochs" in recipe else "epochs"
+    settings = {"recipe": recipe.pop("name"), **recipe, epochs: run.member.epochs, "kind of faces": run.kind}
     for role, words in (("emotion", "emotion weights"), ("appearance", f"weights of {appearance}")):
         settings[words] = run.weights_source(role)
         settings[f"checksum of the {words}"] = run.started_from.get(role, {}).get("sha256", "")

@@ -123,7 +123,12 @@ def measure_landmarks(network: MultiTask, store: Store, member: Member, device: 
 
 
 def measure_mean_shape(store: Store, trained_on: np.ndarray) -> float | None:
-    """What `measure_landmarks` would give a network that answers the mean landmarks of these rows for every face."""
+    """What `measure_landmarks` would give a network that answers the mean landmarks of these rows for every face.
+
+    None where none of them has all its landmarks.
+    """
+    if not np.isfinite(store.landmarks[trained_on]).all((1, 2)).any():
+        return None
     truth = store.landmarks[store.rows("validation")]
     return _mean_error(np.broadcast_to(mean_landmarks(store.landmarks[trained_on]), truth.shape), truth)
 

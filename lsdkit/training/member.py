@@ -123,6 +123,9 @@ class MemberTask:
         self.rows, self.notes = training_rows(member, store)  # the faces trained on
         self.network = MultiTask.build(member, torch_generator(member.seed, "init", member.bag))
         self.started_from = start_branches(self.network, recipe, member.appearance)
+        for role, start in self.started_from.items():
+            if start["kind"] == "random" and getattr(self.network, role).backbone.frozen:
+                self.notes = [*self.notes, f"The {role} branch's frozen parts are random: they learn nothing"]
         if self.network.multitask and recipe.landmark_start == "mean":
             self.network.start_landmarks(torch.from_numpy(mean_landmarks(store.landmarks[self.rows])))
         mark_aligned(self.network, store.aligned)
@@ -250,7 +253,7 @@ def _finish(task: MemberTask, run: Run, progress: Progress) -> Run:
     finished = replace(
         run,
         metrics=evaluation.score_predictions(predictions)
-        | {name: error for name, error in errors.items() if errors["landmark_nme"] is not None},
+        | {name: error for name, error in errors.items() if None not in (error, errors["landmark_nme"])},
         best_epoch=best["epoch"],
         counts={name: count_by_name(values) for name, values in counts.items()},
         seconds=progress.seconds + time.monotonic() - start,
