@@ -33,7 +33,8 @@ class Run:
 
     `metrics`: val_macro_f1, val_f1 (by expression), val_balanced_accuracy, the same as test_... where test labels are
     known, and where there is an appearance branch landmark_nme and mean_shape_nme, the same of the mean landmarks.
-    `counts`: trained_on, validation and test, each faces by expression. `started_from`: for each branch what became of its weights, see `starting.start_branches`.
+    `counts`: trained_on, validation and test, each faces by expression. `started_from`: for each branch what became of
+    its weights, see `starting.start_branches`.
     """
 
     folder: Path
