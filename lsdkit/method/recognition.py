@@ -24,14 +24,27 @@ TRUNK = 10  # the first blocks: beyond them the maps of a picture of 118 px are 
 
 
 class Affine(nn.Module):
-    """A gain and an offset for each channel: (B, C, h, w) -> the same."""
+    """A gain and an offset for each channel of the convolution before it, which takes them into its own numbers."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.gain, self.offset = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
+    def forward(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        """gain conv(x) + offset: (B, 3 or C, h, w) -> (B, C, h', w'), in one pass over the map."""
+        weight, bias = conv.weight * self.gain[:, None, None, None], conv.bias * self.gain + self.offset
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding)
+
+
+class Stem(nn.Module):
+    """A 7x7 convolution and a maximum, which quarter the size: RGB (B, 3, S, S) -> (B, C, h, w)."""
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        self.conv, self.affine = nn.Conv2d(3, outputs, 7, 2), Affine(outputs)
+
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gain[:, None, None] + self.offset[:, None, None]
+        return F.max_pool2d(self.affine(x, self.conv).relu_(), 3, 2)
 
 
 class Block(nn.Module):
@@ -48,19 +61,18 @@ class Block(nn.Module):
         self.halve = halve
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.affine2(self.conv2(F.relu(self.affine1(self.conv1(x)))))
+        y = self.affine2(self.affine1(x, self.conv1).relu_(), self.conv2)
         if self.halve:
             x = F.avg_pool2d(x, 2)
             h, w = (max(a, b) for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
             x, y = (F.pad(z, (0, w - z.shape[3], 0, h - z.shape[2], 0, y.shape[1] - z.shape[1])) for z in (x, y))
-        return F.relu(x + y)
+        return y.add_(x).relu_()
 
 
 def make_graph(blocks: int = TRUNK) -> tuple[nn.Sequential, int]:
     """The stem and the first blocks, and their channels: RGB (B, 3, S, S) -> (B, C, h, w); 14 blocks are all."""
     parts, inputs = OrderedDict(), abs(BLOCKS[0])
-    stem = {"conv": nn.Conv2d(3, inputs, 7, 2), "affine": Affine(inputs), "relu": nn.ReLU(), "pool": nn.MaxPool2d(3, 2)}
-    parts["stem"] = nn.Sequential(OrderedDict(stem))
+    parts["stem"] = Stem(inputs)
     for number, channels in enumerate(BLOCKS[:blocks], start=1):
         parts[f"block{number}"] = Block(inputs, abs(channels), halve=channels < 0)
         inputs = abs(channels)
