@@ -175,10 +175,16 @@ def train_imbalance_runs(
 
 
 def train_members(runs: Sequence[tuple[Path, Member]], *, data_dir: str | Path = "", device: str = "auto") -> None:
-    """Train members, each into its folder, one after the other; finished ones are left as they are."""
+    """Train members, each into its folder, one after the other; finished ones are left as they are.
+
+    Raises `FileNotFoundError`, before any face is rendered or read, for weights that are not there.
+    """
     from lsdkit.openset.preparing import open_or_render
     from lsdkit.training.member import train_member  # torch loads here
+    from lsdkit.training.starting import fingerprint_sources
 
+    for _, member in runs:
+        fingerprint_sources(member.recipe, member.appearance)
     store = open_or_render(data_dir, runs[0][1].recipe)
     for folder, member in runs:
         train_member(member, store, folder, device=device)

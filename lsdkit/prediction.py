@@ -32,17 +32,26 @@ def predict(
     *,
     split: str = "test",
     device: str = "auto",
+    aligned: bool | None = None,
 ) -> np.ndarray:
     """Probabilities (B, 6) of anger, disgust, fear, happiness, sadness and surprise, by a run or the vote of several.
 
     `runs`: a run or its folder, several of them, or a folder of runs, all of which vote as their recipe says. `faces`:
-    aligned square crops, uint8 RGB (B, H, W, 3), or a store, whose faces of `split` are taken. Raises `ValueError`
-    where the recipes vote in different ways, for another type or shape, and where nothing is finished.
+    square crops, uint8 RGB (B, S, S, 3), or a store, whose faces of `split` are taken. `aligned`: whether they are cut
+    as our alignment cuts them, eyes and mouth in the same places; a network whose weights take a window of such crops
+    is shown the whole picture where they are not. Without it, crops are taken as aligned, and a store as it says itself
+    (`Store.aligned`). Raises `ValueError` where the recipes vote in different ways, for another type or shape, where
+    `aligned` is not what a store says, and where nothing is finished.
     """
     if isinstance(runs, Path | str):
         runs = choose_runs(runs)[1]
     runs = [run if isinstance(run, Run) else read_run(run) for run in ([runs] if isinstance(runs, Run) else runs)]
     if isinstance(faces, Store):
+        if aligned not in (None, faces.aligned):
+            raise ValueError(
+                f"Expected `aligned` to be left out or {faces.aligned}, as the store in {faces.path} says, but got "
+                f"{aligned}; to say otherwise, give its pictures: store.images[store.rows({split!r})]"
+            )
         rows = faces.rows(split)
     else:
         faces = np.asarray(faces)
@@ -52,10 +61,11 @@ def predict(
                 f"{faces.dtype} {faces.shape}; `lsdkit prepare folder --crop` makes a store of photographs"
             )
         rows = np.arange(len(faces))
-    where, way, stack = choose_device(device), vote_way(runs), []
+    where, way, stack, cut = choose_device(device), vote_way(runs), [], aligned is None or bool(aligned)
     for run in runs:
         network = evaluation.load_network(run.folder, where)
-        stack.append(evaluation.softmax(evaluation.predict_logits(network, faces, rows, run.member, where)))
+        logits = evaluation.predict_logits(network, faces, rows, run.member, where, aligned=cut)
+        stack.append(evaluation.softmax(logits))
     return soft_vote(stack, way) if len(rows) else np.empty((0, len(EXPRESSIONS)))
 
 

@@ -1,5 +1,7 @@
 """Probabilities of runs and ensembles: which runs vote, over which faces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,13 +10,18 @@ from torch.nn import functional as F
 
 from lsdkit import prediction
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.common.seeds import torch_generator
 from lsdkit.data import preparing
 from lsdkit.data.store import Store
 from lsdkit.method.bagging import soft_vote
+from lsdkit.method.network import MultiTask
+from lsdkit.prediction import predict
 from lsdkit.recipes import SMOKE, Member
+from lsdkit.training import checkpoints
+from lsdkit.training.evaluation import load_network
 from lsdkit.training.member import train_member
 from lsdkit.training.predictions import probabilities_of
-from lsdkit.training.runs import list_runs, read_run
+from lsdkit.training.runs import FORMAT, Run, list_runs, read_run, write_run
 from lsdkit.weights.dan import from_official
 from tests.broken_release import write_broken_release
 from tests.fake_runs import leave_matrix
@@ -121,3 +128,44 @@ def test_an_official_dan_answers_for_a_store(store, tmp_path):
     np.testing.assert_allclose(written[list(EXPRESSIONS)], answers / answers.sum(1, keepdim=True), atol=1e-4)
     with pytest.raises(ValueError, match="--data STORE"):
         prediction.write_probabilities(f"dan_affectnet8@{file}", tmp_path / "other.csv")
+
+
+def leave_runs(folder, count=2):
+    """Finished runs, untrained, whose weights take a window of aligned faces."""
+    recipe = replace(SMOKE, emotion="dlib_face", image_size=40)
+    for seed in range(count):
+        member = Member(recipe=recipe, appearance="none", seed=seed)
+        network = MultiTask.build(member, torch_generator(seed, "init"))
+        for convolution in network.emotion.backbone.modules():
+            if isinstance(convolution, torch.nn.Conv2d):  # random ones as they are answer the same for every face
+                torch.nn.init.orthogonal_(convolution.weight, 2, generator=torch_generator(seed, "weights"))
+        run = Run(folder=folder / str(seed), member=member, kind="rendered", store="", checksums={})
+        run.folder.mkdir(parents=True)
+        checkpoints.save_weights(run.folder, {"format": FORMAT, "member": member.spec(), "state": network.state_dict()})
+        write_run(replace(run, metrics={"val_macro_f1": 0.5}))
+
+
+def test_faces_that_our_alignment_did_not_cut_are_seen_whole(tiny_store, tmp_path):
+    """By every network of a vote; a store says so itself, and nobody contradicts it unheard."""
+    leave_runs(tmp_path)
+    pictures, stores = (tiny_store.faces, tiny_store.images, tiny_store.landmarks), {}
+    for aligned in (True, False):
+        manifest = tiny_store.manifest | {"settings": {"crop": aligned}}
+        stores[aligned] = Store(tiny_store.path, manifest, *pictures)
+    faces = np.asarray(tiny_store.images)[tiny_store.rows("test")]
+    answers = {aligned: predict(tmp_path, faces, device="cpu", aligned=aligned) for aligned in (True, False)}
+    assert np.abs(answers[True] - answers[False]).max() > 1e-6
+    np.testing.assert_array_equal(predict(tmp_path, faces, device="cpu"), answers[True])
+    for aligned, store in stores.items():
+        assert store.aligned is aligned
+        np.testing.assert_array_equal(predict(tmp_path, store, device="cpu"), answers[aligned])
+        np.testing.assert_array_equal(predict(tmp_path, store, device="cpu", aligned=aligned), answers[aligned])
+        with pytest.raises(
+            ValueError, match=f"`aligned` to be left out or {aligned}, as the store in .* {not aligned};"
+        ):
+            predict(tmp_path, store, device="cpu", aligned=not aligned)
+    pixels = torch.from_numpy(faces).movedim(3, 1) / 255
+    for aligned in (True, False):
+        each = [load_network(tmp_path / str(seed), aligned=aligned)(pixels) for seed in range(2)]
+        voted = torch.stack([logits.softmax(1) for logits in each]).mean(0)
+        np.testing.assert_allclose(voted.detach(), answers[aligned], atol=1e-5)

@@ -178,12 +178,15 @@ CHANGES = {
     **{name: getattr(AUTHORS, name) for name in AUTHORS_DIFFERS},
 }
 
+MEAN = {"averaging", "statistics"}  # of the mean of weights, changed together
+
 
 def test_the_hash_sees_every_setting():
     settings = {field.name for field in fields(Recipe) if field.compare}
     assert set(CHANGES) == settings, "a new setting: add a changed value here"
     members = [Member(recipe=PAPER)]
-    members += [Member(recipe=replace(PAPER, **{name: value})) for name, value in CHANGES.items()]
+    members += [Member(recipe=replace(PAPER, **{name: value})) for name, value in CHANGES.items() if name not in MEAN]
+    members += [Member(recipe=replace(PAPER, averaging=0.9, statistics=value)) for value in ("averaged", "measured")]
     varied = {"mix": "mixup", "appearance": "dino", "basic_aug": False, "bag": 1, "seed": 1, "epochs": 3}
     members += [Member(recipe=PAPER, **{name: value}) for name, value in varied.items()]
     assert len({member.spec_hash() for member in members}) == len(members)
@@ -269,9 +272,10 @@ def test_fields_that_came_later_leave_earlier_hashes_as_they_were():
     assert member.spec() == EARLIER
     assert member.spec_hash() == "71259dbe1ab7"
     for name in LATER:
-        changed = Member(recipe=replace(SMOKE, **{name: CHANGES[name]}))
+        plain = replace(SMOKE, averaging=0.9 if name in MEAN else 0.0)
+        changed = Member(recipe=replace(plain, **{name: CHANGES[name]}))
         assert set(changed.spec()["recipe"]) == {*EARLIER["recipe"], name}
-        assert changed.spec_hash() != member.spec_hash()
+        assert changed.spec_hash() != Member(recipe=plain).spec_hash()
 
 
 def test_a_run_of_an_earlier_version_is_still_this_members(tmp_path, tiny_store):
@@ -295,7 +299,7 @@ def test_a_run_of_an_earlier_version_is_still_this_members(tmp_path, tiny_store)
     assert run.member.spec_hash() == run.spec_hash
     assert find_finished(tmp_path, identify(member, tiny_store)) == run
     with pytest.raises(ValueError, match="holds another training"):
-        find_finished(tmp_path, identify(Member(recipe=replace(SMOKE, statistics="measured")), tiny_store))
+        find_finished(tmp_path, identify(Member(recipe=replace(SMOKE, landmark_start="mean")), tiny_store))
 
 
 @pytest.mark.parametrize("recipe", [RECIPES["demo"], RECIPES["workshop"], RECIPES["tiny"]])
@@ -326,6 +330,14 @@ def test_weak_members_have_epochs_of_their_own(name):
 def test_wrong_numbers_of_frozen_parts_are_named(value):
     with pytest.raises(ValueError, match="Expected `frozen` parts of narrow of at least 0, a whole number, but got "):
         replace(PAPER, frozen=value)
+
+
+def test_statistics_are_measured_for_a_mean_of_weights_alone():
+    for recipe in (SMOKE, replace(RECIPES["demo"], statistics="averaged")):
+        with pytest.raises(ValueError, match="Expected `averaging` above 0 with `statistics` measured, but got 0"):
+            replace(recipe, statistics="measured", averaging=0.0)
+        assert replace(recipe, statistics="measured", averaging=0.5).statistics == "measured"
+        assert replace(recipe, statistics="averaged", averaging=0).averaging == 0
 
 
 @pytest.mark.parametrize(("name", "value"), [("landmark_start", "x"), ("statistics", "x"), ("weak_epochs", -1)])

@@ -25,7 +25,9 @@ WINDOW = 256  # images in flight, which bounds the memory
 class LeftOut(Exception):
     """Not an error but a counted outcome: an image that cannot be used.
 
-    `reason` is "unreadable", "no_face", "unknown_class" or "duplicate", `detail` says more.
+    `reason` is, of a picture, "unreadable", "no_face" or "duplicate"; of what labels it, "unknown_class",
+    "other_class", "no_expression", "held_out", "malformed", "outside" or "bad_box" (docs/data.md says what each means).
+    `detail` says more.
     """
 
     def __init__(self, reason: str, detail: str = ""):

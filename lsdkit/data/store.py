@@ -67,7 +67,8 @@ class Store:
             what = "has no manifest.json" if path.is_dir() else "does not exist"
             raise FileNotFoundError(
                 f"Expected a store in {path}, but it {what}. Make one with `lsdkit prepare open --out {path}` "
-                f"(rendered faces) or `lsdkit prepare release|folder|csv SOURCE --out {path}` (your own)"
+                "(rendered faces), or of your own with `lsdkit prepare release|folder|csv|affectnet|expw|rafdb|fer2013 "
+                f"SOURCE --out {path}`"
             )
         manifest = files.read_json(path / "manifest.json")
         if (got := manifest.get("format")) != FORMAT:

@@ -18,6 +18,7 @@ from lsdkit.reproduce.report import describe_landmarks, write_report
 from lsdkit.reproduce.sweep import is_done, make_training_job
 from lsdkit.training.ownership import identify
 from lsdkit.training.runs import Run, is_finished, list_runs
+from lsdkit.training.starting import fingerprint_sources
 
 RECIPE = "demo"
 AT_ONCE, THREADS = 2, 1  # on two cores two notebooks of one thread each get through more than one of two threads
@@ -36,6 +37,8 @@ def run_demo(out: Path | str = "runs/demo", jobs: int | None = None) -> str:
     the end and `SystemExit` with code 1 is raised after the text was printed.
     """
     out, seconds, page = resolve(out), {}, None
+    for entry in list_entries():  # weights that are not there end it here
+        fingerprint_sources(entry.member.recipe, entry.member.appearance)
     with peak_memory() as peak:
         with _timed(seconds, "open set"):
             print("1/4 the open set", flush=True)

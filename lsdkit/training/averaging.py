@@ -43,7 +43,9 @@ def measure_statistics(network: nn.Module, passes: Iterable[Callable[[], object]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a plain mean
-    for run in passes:
-        run()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        for run in passes:
+            run()
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -47,14 +47,17 @@ def predict_logits(
     member: Member,
     device: torch.device,
     check: Callable = lambda: None,
+    *,
+    aligned: bool = True,
 ) -> np.ndarray:
     """Logits (B, 6) float32 of these rows of `faces`, a store or uint8 (N, H, W, 3), from the emotion branch alone.
 
     Of a network that learned neutral and contempt as well, the logits of the six expressions. `check` is called after
-    each batch. Raises `FloatingPointError`, naming the face, where a logit is not finite.
+    each batch. `aligned`: whether an array's faces are cut as our alignment cuts them; a store says so itself. Raises
+    `FloatingPointError`, naming the face, where a logit is not finite.
     """
     images = faces.images if isinstance(faces, Store) else faces
-    mark_aligned(network, not isinstance(faces, Store) or faces.aligned)
+    mark_aligned(network, faces.aligned if isinstance(faces, Store) else aligned)
     parts = _forward(network.eval(), images, rows, member, device, check)
     logits = np.concatenate([np.empty((0, member.recipe.classes), np.float32), *parts])[:, : len(EXPRESSIONS)]
     broken = rows[~np.isfinite(logits).all(1)]
@@ -138,12 +141,14 @@ def _mean_error(points: np.ndarray, truth: np.ndarray) -> float | None:
     return float(np.nanmean(errors)) if np.isfinite(errors).any() else None
 
 
-def load_network(run_dir: Path | str, device: torch.device | str = "cpu") -> MultiTask:
+def load_network(run_dir: Path | str, device: torch.device | str = "cpu", *, aligned: bool = True) -> MultiTask:
     """The trained network of a finished run, in evaluation mode: `network(faces (B, 3, S, S) in [0, 1])` gives logits.
 
-    Raises `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written.
+    `aligned`: whether the faces to come are cut as our alignment cuts them; others are seen whole. Raises
+    `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written.
     """
     member = read_run(run_dir).member
     network = MultiTask.build(member, torch_generator(member.seed, "load"))
     network.load_state_dict(checkpoints.read_weights(run_dir)["state"])
+    mark_aligned(network, aligned)
     return network.to(device, memory_format=torch.channels_last).eval()

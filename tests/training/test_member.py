@@ -494,7 +494,8 @@ def test_a_single_task_member_has_no_landmarks_to_start(tiny_store):
 
 @pytest.mark.parametrize("averaging", [0.0, 0.5])
 def test_frozen_parts_stay_as_they_are_in_training(tiny_store, averaging):
-    recipe = replace(TINY, emotion="narrow", frozen=(("narrow", 3),), averaging=averaging, statistics="measured")
+    statistics = "measured" if averaging else "averaged"
+    recipe = replace(TINY, emotion="narrow", frozen=(("narrow", 3),), averaging=averaging, statistics=statistics)
     member = replace(MEMBER, recipe=replace(recipe, weight_decay=0.1), appearance="dino")
     task = MemberTask(member, tiny_store, torch.device("cpu"))
     before = {name: value.clone() for name, value in task.network.state_dict().items()}

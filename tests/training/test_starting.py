@@ -1,7 +1,7 @@
 """What a network starts from: each published format and own runs into the right branch, told key by key."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import timm
@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from lsdkit.common import files
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method.attention import CrossAttentionHead
-from lsdkit.method.backbones import backbone_for
+from lsdkit.method.backbones import backbone_for, create
 from lsdkit.method.network import MultiTask
 from lsdkit.recipes import Member, find_recipe
 from lsdkit.training import checkpoints, starting
-from lsdkit.training.runs import FORMAT, Run, write_run
+from lsdkit.training.runs import FORMAT, Run, read_run, write_run
 from lsdkit.weights import published
 from lsdkit.weights.dan import from_official
 from tests.weightfiles import write_dan, write_vggface2
@@ -234,7 +234,7 @@ def packages():
             pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", ["demo", "workshop"])
+@pytest.mark.parametrize("name", ["demo", "workshop", "tiny"])
 def test_small_recipes_start_from_what_pip_brings(name):
     recipe = find_recipe(name)
     roles = {"emotion": "dlib_face", "vggface2": "dlib_face", "mobilevitv2": "efficientnet_lite0", "dino": "random"}
@@ -247,7 +247,7 @@ def test_small_recipes_start_from_what_pip_brings(name):
     assert (recipe.landmark_start, recipe.statistics) == ("mean", "measured")
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "smoke"])
+@pytest.mark.parametrize("name", ["small", "smoke"])
 def test_the_smallest_recipes_need_no_file(name):
     recipe = find_recipe(name)
     assert (recipe.weights, recipe.frozen) == ((), ())
@@ -355,6 +355,33 @@ def test_a_run_of_another_branch_is_refused(tmp_path, change, message):
     recipe = replace(SMOKE, **change).with_source("emotion", str(tmp_path / "run"))
     with pytest.raises(ValueError, match=message):
         starting.start_branches(build(recipe), recipe, "none")
+
+
+def test_a_backbone_of_ones_own_is_not_called_published(tmp_path):
+    """A folder as `lsdkit pretrain-dino` leaves it."""
+    backbone = create("narrow")
+    save_file(backbone.graph.state_dict(), tmp_path / published.MADE_WEIGHTS)
+    made = published.Published(
+        name="dino", backbone="narrow", what="", origin="", licence="", file=published.MADE_WEIGHTS
+    )
+    files.write_json(tmp_path / published.MADE, {"published": asdict(made)})
+    recipe = SMOKE.with_source("dino", str(tmp_path))
+    network = build(recipe, "dino")
+    report = starting.start_branches(network, recipe, "dino")["appearance"]
+    assert report["kind"] == "self-supervised"
+    assert report["file"] == published.MADE_WEIGHTS
+    assert (report["loaded"], report["missing"]) == (len(backbone.graph.state_dict()), 0)
+    assert network.appearance.backbone.graph.conv1.weight.equal(backbone.graph.conv1.weight)
+
+
+@pytest.mark.parametrize("kind", ["published", "self-supervised", "run", "random"])
+def test_a_result_keeps_the_kind_that_it_was_written_with(tmp_path, kind):
+    """Results of earlier versions call a backbone of one's own published."""
+    leave_run(tmp_path / "run", SMOKE, "dino")
+    run = replace(read_run(tmp_path / "run"), started_from={"appearance": {"source": "runs/dino", "kind": kind}})
+    write_run(run)
+    assert read_run(run.folder).started_from["appearance"]["kind"] == kind
+    assert read_run(run.folder).weights_source("appearance") == "run dino"
 
 
 def test_a_single_task_run_has_no_appearance_branch(tmp_path):

@@ -37,7 +37,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("LSDKIT_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", offline)
     (tmp_path / "weights").mkdir()
     return tmp_path
 
@@ -187,8 +187,18 @@ def test_a_file_in_its_place_has_to_have_its_checksum(places):
 def test_offline_says_what_to_get_and_where_to_put_it(places, source):
     with pytest.raises(FileNotFoundError) as caught:
         locate(source)
-    message = str(caught.value)
-    for part in (source, "no route to host", "offline", "get ", "https://", str(places / "weights"), f"{source}@PATH"):
+    message, (part,) = str(caught.value), parse(source)
+    url = part.published.url or part.published.origin
+    for part in (
+        source,
+        "no route to host",
+        "offline",
+        "get ",
+        f"from {url} and",
+        "https://",
+        str(places / "weights"),
+        f"{source}@PATH",
+    ):
         assert part in message
 
 
@@ -210,11 +220,16 @@ def test_torch_hub_downloads_are_checked_and_kept(places, monkeypatch):
 
 
 def test_timm_downloads_come_from_its_hub(places, monkeypatch):
+    def reach(url, timeout):
+        assert url.endswith(f"/timm/{TAG}/resolve/main/model.safetensors")
+        assert timeout <= 10  # the hub's own download waits for minutes
+
     def fetch(repository, name):
         assert (repository, name) == (f"timm/{TAG}", "model.safetensors")
         (places / "cached").write_bytes(b"fetched")
         return str(places / "cached")
 
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", reach)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     assert locate(f"timm:{TAG}").read_bytes() == b"fetched"
 
