@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}  # name -> function, argu
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for a wrong argument or source, told in one line on stderr."""
     try:
-        options = vars(_build_parser().parse_args(argv))
+        options = vars(_build_parser().parse_args(_join_name(sys.argv[1:] if argv is None else argv)))
     except SystemExit as end:  # argparse's own: 0 after --help, 2 for a wrong flag
         return int(end.code or 0)
     run = options.pop("run")
@@ -33,6 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _join_name(argv: Sequence[str]) -> Sequence[str]:
+    """`pretrain dino` as one word: the two name a command, and so does `pretrain` alone, which stores follow."""
+    name = " ".join(argv[:2])
+    return [name, *argv[2:]] if name in COMMANDS and argv[0] in COMMANDS else argv
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lsdkit", description="Facial expressions, learned from synthetic faces.")
     parser.add_argument("--version", action="version", version=f"lsdkit {__version__}")
@@ -40,8 +46,8 @@ def _build_parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="make a store of faces, which the notebooks read")
     groups = {"": commands, "prepare": prepare.add_subparsers(required=True, metavar="source")}
     for name, (run, arguments, settings) in COMMANDS.items():
-        group, _, name = name.rpartition(" ")
-        part = groups[group].add_parser(name, **settings)
+        group, _, word = name.rpartition(" ")
+        part = groups[group].add_parser(word, **settings) if group in groups else commands.add_parser(name, **settings)
         part.set_defaults(run=run)
         for flag, behaviour in arguments:
             part.add_argument(flag, **behaviour)
@@ -252,6 +258,13 @@ def _measure_landmarks(store, out, **options):
     return write_quality(store, resolve(out or f"runs/landmarks-{store.name}"), **options)
 
 
+WITHOUT_LABELS = (
+    "The word dino right after pretrain chooses self-supervision: `lsdkit pretrain dino STORE ...` trains a backbone "
+    "on faces without labels, with options of its own (`lsdkit pretrain dino --help`). A store that lies in a folder "
+    "called dino is given as ./dino or by another path."
+)
+
+
 @_command(
     "pretrain",
     STORES,
@@ -266,6 +279,7 @@ def _measure_landmarks(store, out, **options):
     EPOCHS,
     _option("--kind", "", "of the joined store, where the stores differ"),
     DEVICE,
+    epilog=WITHOUT_LABELS,
 )
 def _pretrain(stores, out, recipe, settings, **options):
     """train the emotion branch alone on other faces, to start from it"""
@@ -277,7 +291,7 @@ def _pretrain(stores, out, recipe, settings, **options):
 
 
 @_command(
-    "pretrain-dino",
+    "pretrain dino",
     STORES,
     _option("--out", "runs/dino", "folder of what is made (default %(default)s)"),
     *(
@@ -286,6 +300,7 @@ def _pretrain(stores, out, recipe, settings, **options):
     ),
     _option("--kind", "", "of the joined store, where the stores differ"),
     DEVICE,
+    epilog=WITHOUT_LABELS,
 )
 def _pretrain_dino(stores, out, kind, device, **settings):
     """train a backbone on faces without labels, to start from it"""

@@ -12,6 +12,7 @@ from lsdkit import __version__
 from lsdkit.cli import main
 from lsdkit.data.store import Store
 from lsdkit.recipes import PAPER
+from lsdkit.selfsupervision.settings import DinoSettings
 
 HEAVY = {"torch", "pandas", "numba", "matplotlib", "numpy"}
 
@@ -63,6 +64,7 @@ def test_prepare_csv_and_out(project):
         (["audit", "nowhere"], "nowhere"),
         (["landmarks", "nowhere"], "nowhere"),
         (["pretrain", "nowhere", "--recipe", "smoke"], "nowhere"),
+        (["pretrain", "dino", "nowhere"], "nowhere"),
         (["prepare", "join", "one", "two", "--out", "both"], "one"),
         (["sweep", "--members", "table1", "--plan"], "'table1'"),
         (["sweep", "--recipe", "smoke", "--set", "alfa=1"], "alfa=1"),
@@ -91,6 +93,7 @@ def test_usage_errors_and_help(capsys):
         ["sweep", "--help"],
         ["predict", "--help"],
         ["pretrain", "--help"],
+        ["pretrain", "dino", "--help"],
         ["prepare", "folder", "--help"],
     ):
         assert main(arguments) == 0
@@ -120,6 +123,7 @@ def calls(project, monkeypatch):
         "reproduce.sweep.plan_sweep",
         "reproduce.sweep.run_sweep",
         "reproduce.tables.write_tables",
+        "selfsupervision.pretraining.pretrain_dino",
         "training.pretraining.pretrain",
         "weights.published.listing",
     ):
@@ -189,6 +193,27 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
     assert calls[12][1] == ("dan_rafdb@file.pth", "d.csv")
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
+
+
+def test_the_word_dino_chooses_self_supervision(calls, capsys):
+    for command in ("dino one two --epochs 3", "./dino", "one dino", "--out o dino", "dino dino --out o"):
+        assert main(["pretrain", *command.split()]) == 0
+    assert [(name, *given[:2]) for name, given, _ in calls] == [
+        ("pretrain_dino", ["one", "two"], "runs/dino"),
+        ("pretrain", ["./dino"], "runs/pretrain"),
+        ("pretrain", ["one", "dino"], "runs/pretrain"),
+        ("pretrain", ["dino"], "o"),
+        ("pretrain_dino", ["dino"], "o"),
+    ]
+    assert calls[0][1][2] == DinoSettings(epochs=3)
+    capsys.readouterr()
+    assert main(["pretrain", "--help"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "`lsdkit pretrain dino STORE ...`" in printed
+    assert "./dino" in printed
+    assert main(["pretrain", "dino"]) == 2
+    assert "lsdkit pretrain dino: error: the following arguments are required: STORE" in capsys.readouterr().err
+    assert main(["pretrain-dino", "one"]) == 2
 
 
 @pytest.mark.parametrize("command", ["--help", "benchmark --help"])

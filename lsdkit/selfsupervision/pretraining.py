@@ -115,7 +115,7 @@ def read_dino(folder: Path | str) -> SelfSupervised:
     """The finished training in a folder; raises `FileNotFoundError` where there is none."""
     folder = Path(folder)
     if not (folder / MADE).is_file():
-        raise FileNotFoundError(f"Expected {MADE} in {folder}, but there is none; run `lsdkit pretrain-dino` first")
+        raise FileNotFoundError(f"Expected {MADE} in {folder}, but there is none; run `lsdkit pretrain dino` first")
     result = read_json(folder / MADE)
     backbone = result["published"]["backbone"]
     scores = result["before"], result["after"]
@@ -145,7 +145,7 @@ def _finish(task: DinoTask, store: Store, folder: Path, progress: Progress, befo
         name="dino",
         backbone=settings.backbone,
         what=f"trained with DINO on {len(task.rows)} faces ({store.kind}), without labels",
-        origin=f"lsdkit pretrain-dino on {project_path(store.path)}, from {settings.weights}",
+        origin=f"lsdkit pretrain dino on {project_path(store.path)}, from {settings.weights}",
         licence="that of the faces and of the weights that it started from",
         file=MADE_WEIGHTS,
     )

@@ -2,7 +2,7 @@
 
 A *source* of weights is a string: "" or "random"; the NAME of a set below, its file in its default place; NAME@PATH,
 its file elsewhere; A+B, the backbone's weights from A and DAN's attention heads from B; or a folder of one's own: a
-member's run, or what `lsdkit pretrain-dino` made. A bare weight file is no source: files with torchvision's key names
+member's run, or what `lsdkit pretrain dino` made. A bare weight file is no source: files with torchvision's key names
 fit several graphs that take different input.
 """
 
@@ -74,7 +74,7 @@ class Source(NamedTuple):
     @property
     def kind(self) -> str:
         """Whose weights they are: "published"; "run", those of a member of one's own; "self-supervised", those of a
-        backbone of one's own that learned without labels (`lsdkit pretrain-dino`)."""
+        backbone of one's own that learned without labels (`lsdkit pretrain dino`)."""
         return "run" if self.run else "self-supervised" if self.published.file == MADE_WEIGHTS else "published"
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -210,12 +210,16 @@ def test_wrong_things_end_before_any_work(tiny_store, tmp_path):
     assert not {path.name for path in (tmp_path / "out").glob("*")} - {".lock"}
 
 
-def test_the_command(tiny_store, tmp_path, capsys):
-    flags = "--image-size 32 --local-size 16 --local-crops 2 --prototypes 16 --hidden 16 --bottleneck 8 --epochs 1"
-    given = ["pretrain-dino", str(tiny_store.path), "--out", str(tmp_path / "out"), *flags.split(), "--device", "cpu"]
+def test_the_command(tiny_store, tmp_path, capsys, monkeypatch):
+    sizes = "--image-size 32 --local-size 16 --local-crops 2 --prototypes 16 --hidden 16 --bottleneck 8"
+    given = ["pretrain", "dino", str(tiny_store.path), "--out", str(tmp_path / "out"), *sizes.split()]
+    given += ["--epochs", "1", "--device", "cpu"]
     assert main([*given, "--batch-size", "16"]) == 0
     assert f"APPEARANCE_WEIGHTS={tmp_path / 'out'}" in capsys.readouterr().out
     assert main([*given, "--batch-size", "1"]) == 2
     assert "Expected `batch_size`" in capsys.readouterr().err
-    assert main(["pretrain-dino", "--help"]) == 0
-    assert "area that global crops have at least" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("COLUMNS", "300")  # no word is broken
+    assert main(["pretrain", "dino", "--help"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for each in fields(DinoSettings):
+        assert f"{each.metadata['help']} (default {each.default})" in printed

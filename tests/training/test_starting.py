@@ -358,7 +358,7 @@ def test_a_run_of_another_branch_is_refused(tmp_path, change, message):
 
 
 def test_a_backbone_of_ones_own_is_not_called_published(tmp_path):
-    """A folder as `lsdkit pretrain-dino` leaves it."""
+    """A folder as `lsdkit pretrain dino` leaves it."""
     backbone = create("narrow")
     save_file(backbone.graph.state_dict(), tmp_path / published.MADE_WEIGHTS)
     made = published.Published(
