@@ -200,13 +200,18 @@ SMALL = replace(  # from random numbers, for two cores
 SMOKE = replace(
     SMALL, name="smoke", image_size=32, features=32, head_features=16, shared=(32, 16), epochs=2, data="open_small"
 )
-DEMO = replace(  # from weights that pip brings, for two cores (docs/weights.md)
+DEMO = replace(  # from weights that come with the installation, for two cores (docs/weights.md)
     SMALL,
     name="demo",
     image_size=112,
     emotion="dlib_face",
     appearances=(("vggface2", "dlib_face"), ("dino", "narrow"), ("mobilevitv2", "tf_efficientnet_lite0")),
-    weights=(("emotion", "dlib_face"), ("vggface2", "dlib_face"), ("mobilevitv2", "efficientnet_lite0")),
+    weights=(
+        ("emotion", "dlib_face"),
+        ("vggface2", "dlib_face"),
+        ("dino", "dino_open"),
+        ("mobilevitv2", "efficientnet_lite0"),
+    ),
     frozen=(  # docs/weights.md: a part of a network without batch norm blows up, a whole one is slow
         ("dlib_face", 11),  # all of it
         ("tf_efficientnet_lite0", 3),  # all but its last convolution

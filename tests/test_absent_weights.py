@@ -84,7 +84,7 @@ def test_pretraining_and_the_trainings_of_notebooks_say_it(tmp_path, name):
 @pytest.mark.notebooks
 @pytest.mark.parametrize(("recipe", "name"), [("paper", "vggface2_ft"), ("demo", "dlib_face")])
 def test_notebook_03_says_it_before_it_reads_a_face(tmp_path, recipe, name):
-    for package in PACKAGES:  # found before the real ones, and without the files
+    for package in PACKAGES - {"lsdkit"}:  # found before the real ones, and without the files
         (tmp_path / "packages" / package).mkdir(parents=True)
         (tmp_path / "packages" / package / "__init__.py").touch()
     parameters = {"RECIPE": recipe, "DATA_DIR": str(tmp_path / "none"), "RUN_DIR": str(tmp_path / "run")}

