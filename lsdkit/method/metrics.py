@@ -5,9 +5,12 @@ that is neither present nor predicted scores 0 (paper section 3.1). The classes 
 class lowers the mean instead of dropping out of it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.special import ndtri, stdtrit
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score
 
 from lsdkit.common.expressions import EXPRESSIONS
@@ -174,6 +177,42 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nda
         raise ValueError(f"Expected `level` in (0, 1), but got {level}")
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+def seed_variance(points: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
+    """How far the scores of S seeds lie apart: their variance, and how much of it chance on these faces makes.
+
+    `points` (S,): scores on all faces; `draws` (R, S): in joint resamples. The second is the mean over the resamples of
+    the variance of `draws - points`. Both have S - 1 in the divisor; for two seeds or more.
+    """
+    return float(np.var(points, ddof=1)), float(np.var(draws - points, axis=1, ddof=1).mean())
+
+
+def interval_over_seeds(
+    value: float, draws: np.ndarray, seeds: Sequence[tuple[float, float, float]], level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a mean over seeds, from its percentile interval over faces: `interval` of its `draws` (R,).
+
+    A seed's score is mu + a_seed + b_faces + c_seed,faces, and what is wanted is mu. Resampled faces of the mean over S
+    seeds hold var b + var c / S. The variance V over the seeds estimates var a + var c, and the noise n
+    (`seed_variance`) var c alone: where V is above n, n / S gives way to V / S, else the seeds differ by chance and the
+    faces say all. `seeds`: (V / S, n / S, S - 1) of each independent part. The quantile is that of t, whose degrees of
+    freedom are the harmonic mean over the variance of the seeds' (Satterthwaite's) and of infinity, the faces'.
+
+    >>> interval_over_seeds(0.5, np.array([0.4, 0.6]), [(0.01, 0.02, 2)]) == tuple(interval(np.array([0.4, 0.6])))
+    True
+    """
+    low, high = interval(draws, level)
+    beyond = [part for part in seeds if part[0] > part[1]]
+    if beyond:
+        whole, noise, freedom = np.array(beyond).T
+        added = (whole - noise).sum()
+        shares = whole.sum() / (np.var(draws) + added)
+        t = stdtrit(whole.sum() ** 2 / (whole**2 / freedom).sum() / shares, (1 + level) / 2)
+        z = ndtri((1 + level) / 2)
+        low = value - t / z * np.hypot(max(value - low, 0.0), z * np.sqrt(added))
+        high = value + t / z * np.hypot(max(high - value, 0.0), z * np.sqrt(added))
+    return float(low), float(high)
 
 
 def agreement(predicted: np.ndarray) -> np.ndarray:

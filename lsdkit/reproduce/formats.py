@@ -19,7 +19,7 @@ LEFT = (  # headings of columns that are aligned to the left
     *("Method", "Appearance", "Basic aug", "Ensemble", "Team"),
     *("Claim", "Statement", "Paper's numbers", "Appearance weights", "Verdict"),
 )
-DECIDED = ("holds", "does not")
+TESTED = ("holds", "does not", "not decided")
 WIDE = 30  # characters: a column with a longer cell is broken into lines in LaTeX
 
 
@@ -92,9 +92,9 @@ def format_scores(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_claims(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The claims as text, from `claims.tabulate_claims`. A verdict on one seed is marked: it says nothing of others."""
+    """The claims as text, from `claims.tabulate_claims`. A verdict is marked where a network behind it has one seed."""
     seeds = _format(numbers["seeds"], "{}")
-    marked = numbers["verdict"].isin(DECIDED) & seeds.str.match(r"1\b")
+    marked = numbers["verdict"].isin(TESTED) & seeds.str.match(r"1\b")
     return pd.DataFrame(
         {
             "Claim": numbers["claim"],

@@ -7,9 +7,9 @@ from lsdkit.reproduce.scores import RESAMPLES, Matrix
 
 FEW_SUBJECTS = 30  # below, a bootstrap over subjects is called rough
 ONE_SEED = (
-    "One seed: a side of the comparison was trained with one seed, and the interval holds nothing of what another seed "
-    "would give: the verdict is on these trained networks, not on the method, and so are the paper's numbers. Where "
-    "ensembles of several weak seeds share strong members of one, nothing of the strong seed is in their intervals."
+    "One seed: a network behind the comparison, a voter of an ensemble included, has one seed. Where cells of the folder "
+    "have several, the interval shown and judged is widened by what seeds do there; where none has, the verdict is on "
+    "these trained networks, not on the method, and so are the paper's numbers."
 )
 LAST = (
     "The paper gives no number for the best strong members of the last ensemble: two are taken, over both mixes, as "
@@ -93,9 +93,9 @@ def _describe_intervals(matrix: Matrix) -> str:
     over = "faces, and beside it over whole subjects" if "subjects" in matrix.units else "faces"
     few = matrix.units.get("subjects", FEW_SUBJECTS) < FEW_SUBJECTS
     return (
-        f"Intervals: 95%, percentile bootstrap over {over}, {RESAMPLES:,} resamples, the same for every cell; where a "
-        "cell has several seeds they are resampled too. Of a cell with one seed the interval holds nothing of the "
-        "seed; of two or three seeds that differ much it covers less than 95%. SD over seeds has n - 1 in its divisor."
+        f"Intervals: 95%, percentile bootstrap over {over} of the mean over seeds, {RESAMPLES:,} resamples, the same for "
+        "every cell; seeds that differ beyond chance widen it (t of few degrees of freedom). In Tables 2 to 4 the interval "
+        "of a cell with one seed holds nothing of the seed. SD over seeds has n - 1 in its divisor."
         + (" So few subjects make the intervals over them rough, and rather too narrow." if few else "")
     )
 
@@ -116,7 +116,8 @@ def _describe_rule(matrix: Matrix) -> list[str]:
         "Rule: a difference holds where its whole 95% interval lies above 0, does not where it lies below 0, else it "
         "is not decided. A statement of several differences holds where all hold, does not where one does not, is not "
         "run where a cell is missing, else not decided. The intervals are paired (the same resampled "
-        f"{matrix.unit} for both sides) and not corrected for the number of statements.",
+        f"{matrix.unit} for both sides) and not corrected for the number of statements. Claim l compares the faces of "
+        "both splits.",
         "Chance alone makes a statement of n differences hold at most as often as one of them (2.5%), and fail up to n "
         "times as often.",
         f"By the paper's numbers: the sign of the difference of the paper's printed {printed}, which come without any "

@@ -1,23 +1,23 @@
 """The runs of Tables 2 to 4 side by side: every cell and every ensemble scored on the same resampled faces.
 
-An `Estimate` is a macro F1, a mean of several or a difference, with its value in each resample. All estimates of one
-`Matrix` share their resamples, so that means and differences of them are paired.
+An `Estimate` is a macro F1, a mean of several or a difference, seed by seed and in each resample of the faces. All
+estimates of one `Matrix` share their resamples, so that means and differences of them are paired. How often its
+intervals hold what they should is measured by `benchmarks/statistics/coverage.py`.
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lsdkit.common.expressions import EXPRESSIONS
-from lsdkit.common.seeds import numpy_generator
 from lsdkit.data import release
 from lsdkit.ensembles.rules import BEST_STRONG, ENSEMBLES, WEAK_APPEARANCES, Cell, Selection, select_members
-from lsdkit.ensembles.votes import read_stack, vote_way
+from lsdkit.ensembles.votes import labelled_splits, read_stack, vote_way
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
 from lsdkit.training.predictions import labels_of
@@ -27,29 +27,83 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A score in [0, 1] or a difference of scores, and how it moves with the faces and with the seed."""
+class Replicates:
+    """Scores of S seeds: on all faces, and in each resample of them."""
 
-    value: float
-    draws: dict[str, np.ndarray]  # unit that was resampled, "faces" or "subjects" -> (R,)
-    per_seed: dict[int, float]  # for the seeds that all its runs have
-    seeds: tuple[int, int]  # fewest and most seeds that one of its cells has
+    points: np.ndarray  # (S,)
+    draws: dict[str, np.ndarray]  # unit that was resampled, "faces" or "subjects" -> (R, S)
+
+    def __add__(self, other: "Replicates") -> "Replicates":
+        draws = {unit: own + other.draws[unit] for unit, own in self.draws.items()}
+        return Replicates(self.points + other.points, draws)
+
+    def __mul__(self, factor: float) -> "Replicates":
+        return Replicates(factor * self.points, {unit: factor * own for unit, own in self.draws.items()})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score in [0, 1] or a difference of scores, and how it moves with the faces and with the seed.
+
+    A seed numbers a repetition of the whole experiment. Cells of the same seeds are combined seed by seed, so that what
+    they share in one (a run that votes and is compared, bags) is paired; parts of other seeds count as independent. An
+    ensemble whose weak members of several seeds vote with one strong run varies with the weak seeds alone.
+    """
+
+    parts: dict[tuple[int, ...], Replicates]  # seeds -> the cells that have them; the whole is the sum of their means
+    seeds: tuple[int, int]  # fewest and most seeds of the networks in it, the voters of an ensemble among them
+    unseen: dict[str, tuple[float, int]]  # of `pool_seeds`, for the networks with one seed: see `_combine`
+
+    @property
+    def value(self) -> float:
+        """The score on all faces, mean over the seeds."""
+        return float(sum(part.points.mean() for part in self.parts.values()))
+
+    @property
+    def per_seed(self) -> dict[int, float]:
+        """The score for each seed that all parts have."""
+        common = sorted(set.intersection(*(set(seeds) for seeds in self.parts)))
+        return {s: float(sum(part.points[own.index(s)] for own, part in self.parts.items())) for s in common}
 
     @property
     def spread(self) -> float:
         """Standard deviation over the seeds (n - 1 in the divisor); NaN where there is one."""
-        return float(np.std(list(self.per_seed.values()), ddof=1)) if len(self.per_seed) > 1 else float("nan")
+        per_seed = list(self.per_seed.values())
+        return float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else float("nan")
 
-    def interval(self, unit: str = "faces") -> tuple[float, float]:
-        """The 95% percentile interval; NaN where this unit was not resampled."""
-        low, high = metrics.interval(self.draws[unit]) if unit in self.draws else (np.nan, np.nan)
-        return float(low), float(high)
+    @property
+    def unit(self) -> str:
+        """What an interval that decides something resamples: subjects where they are known, else faces."""
+        return "subjects" if all("subjects" in part.draws for part in self.parts.values()) else "faces"
+
+    def resampled(self, unit: str = "faces") -> np.ndarray:
+        """The mean over the seeds in each resample of this unit, (R,)."""
+        return sum(part.draws[unit].mean(1) for part in self.parts.values())
+
+    def interval(self, unit: str = "faces", unseen: bool = False) -> tuple[float, float]:
+        """The 95% interval; NaN where this unit was not resampled.
+
+        The percentile interval of `resampled`, widened by what several seeds tell (`metrics.interval_over_seeds`). Of a
+        cell with one seed it holds the faces alone, unless `unseen` seeds are to count, as those of other cells vary.
+        """
+        if any(unit not in part.draws for part in self.parts.values()):
+            return float("nan"), float("nan")
+        seeds = [
+            (*(variance / len(own) for variance in metrics.seed_variance(part.points, part.draws[unit])), len(own) - 1)
+            for own, part in self.parts.items()
+            if len(own) > 1
+        ]
+        if unseen and unit in self.unseen:
+            variance, freedom = self.unseen[unit]
+            seeds.append((variance, 0.0, freedom))
+        return metrics.interval_over_seeds(self.value, self.resampled(unit), seeds)
 
     def __sub__(self, other: "Estimate | float") -> "Estimate":
         if isinstance(other, Estimate):
             return _combine([self, other], [1, -1])
-        draws = {unit: own - other for unit, own in self.draws.items()}
-        return Estimate(self.value - other, draws, {s: v - other for s, v in self.per_seed.items()}, self.seeds)
+        (seeds, first), *_ = self.parts.items()
+        shifted = Replicates(first.points - other, {unit: own - other for unit, own in first.draws.items()})
+        return replace(self, parts={**self.parts, seeds: shifted})
 
 
 def mean_of(parts: Sequence[Estimate | None]) -> Estimate | None:
@@ -64,16 +118,18 @@ def describe_seeds(parts: Sequence[Estimate]) -> str:
 
 
 def _combine(parts: Sequence[Estimate], factors: Sequence[float]) -> Estimate:
-    def total(values: list) -> np.ndarray:
-        return sum(factor * value for factor, value in zip(factors, values, strict=True))
+    """Their sum, each times its factor.
 
-    common = set.intersection(*(set(part.per_seed) for part in parts))
-    return Estimate(
-        float(total([part.value for part in parts])),
-        {unit: total([part.draws[unit] for part in parts]) for unit in parts[0].draws},
-        {seed: float(total([part.per_seed[seed] for part in parts])) for seed in sorted(common)},
-        (min(part.seeds[0] for part in parts), max(part.seeds[1] for part in parts)),
-    )
+    Networks of one seed share its draws (bags, order, views), so that a mean of them varies up to as much as one: the
+    variances of unseen seeds are averaged in a mean, and added in a difference.
+    """
+    whole, unseen = {}, {}
+    for part, factor in zip(parts, factors, strict=True):
+        for seeds, own in part.parts.items():
+            whole[seeds] = whole[seeds] + own * factor if seeds in whole else own * factor
+        for unit, (variance, freedom) in part.unseen.items():
+            unseen[unit] = unseen.get(unit, (0.0, 0))[0] + abs(factor) * variance, freedom
+    return Estimate(whole, (min(part.seeds[0] for part in parts), max(part.seeds[1] for part in parts)), unseen)
 
 
 @dataclass(frozen=True)
@@ -90,10 +146,11 @@ class Matrix:
     columns: dict[tuple[str, ...], int]  # names of one run, or of the runs of a vote -> their place in C
     points: np.ndarray  # (C,) macro F1 of each run and of each vote
     scores: dict[str, np.ndarray]  # unit -> (R, C)
+    unseen: dict[str, tuple[float, int]]  # of `pool_seeds`
 
     @property
     def unit(self) -> str:
-        """What intervals that decide something resample: subjects where they are known, else faces."""
+        """That of its estimates."""
         return "subjects" if "subjects" in self.units else "faces"
 
     @property
@@ -109,39 +166,43 @@ class Matrix:
         for run in self.runs:
             if (cell := Cell.of(run)) in places:
                 places[cell][run.member.seed] = self.columns[run.name,]
-        return [self._estimate(own) for own in places.values()]
+        return [self._estimate(own, {len(own)}) for own in places.values()]
 
     def score_ensemble(self, ensemble: str) -> Estimate | None:
         """The ensemble of this id (or `BEST_STRONG`) over the seeds for which all its cells were run; None without."""
         complete = {seed: each.runs for seed, each in self.chosen[ensemble].items() if each.complete}
-        return self._estimate({seed: self.columns[_names(runs)] for seed, runs in complete.items()})
+        voters = {(bool(run.member.bag), run.member.seed) for runs in complete.values() for run in runs}
+        numbers = set(Counter(weak for weak, _ in voters).values())  # of seeds, of weak members and of strong ones
+        return self._estimate({seed: self.columns[_names(runs)] for seed, runs in complete.items()}, numbers)
 
-    def _estimate(self, places: dict[int, int]) -> Estimate | None:
-        """Of columns, one for each seed."""
+    def read_other_split(self) -> "Matrix | None":
+        """The same runs on the test faces where these are validation faces, and the reverse; None without labels."""
+        split, resamples = "test" if self.split == "validation" else "validation", len(self.scores["faces"])
+        return read_matrix(self.folder, split, resamples) if split in labelled_splits(self.runs) else None
+
+    def _estimate(self, places: dict[int, int], numbers: Collection[int]) -> Estimate | None:
+        """Of columns, one for each seed; its networks have these numbers of seeds."""
         if not places:
             return None
-        seeds = sorted(places)
+        seeds = tuple(sorted(places))
         columns = [places[seed] for seed in seeds]
-        draws = {
-            unit: (scores[:, columns] * _weigh_seeds(seeds, len(scores))).sum(1) for unit, scores in self.scores.items()
-        }
-        number = len(set(columns))
-        per_seed = {seed: float(self.points[place]) for seed, place in zip(seeds, columns, strict=True)}
-        return Estimate(float(self.points[columns].mean()), draws, per_seed, (number, number))
+        part = Replicates(self.points[columns], {unit: scores[:, columns] for unit, scores in self.scores.items()})
+        return Estimate({seeds: part}, (min(numbers), max(numbers)), self.unseen if min(numbers) == 1 else {})
 
 
-def _weigh_seeds(seeds: Sequence[int], resamples: int) -> np.ndarray:
-    """Weights (R, S), rows of sum 1, of the seeds in each resample: drawn with replacement, the same for all cells.
+def pool_seeds(cells: Sequence[Replicates]) -> dict[str, tuple[float, int]]:
+    """Variance of one network's score between seeds and its degrees of freedom, by unit; {} where no cell can tell.
 
-    Cells share the draw because runs of one seed share their bags. A draw from S values spreads sqrt((S - 1) / S) too
-    little for the mean of S; the weights are stretched by the inverse, which matters for two or three seeds.
+    Of the cells that have several seeds, each weighted by its degrees of freedom: what their seeds differ by beyond
+    chance on these faces (`metrics.seed_variance`), 0 where chance explains it all. Cells count as independent.
     """
-    number = len(seeds)
-    if number == 1:
-        return np.ones((resamples, 1))
-    generator = numpy_generator(0, "seeds", *seeds)
-    share = generator.multinomial(number, np.full(number, 1 / number), size=resamples) / number
-    return 1 / number + np.sqrt(number / (number - 1)) * (share - 1 / number)
+    several = [cell for cell in cells if len(cell.points) > 1]
+    freedom = np.array([len(cell.points) - 1 for cell in several])
+    pooled = {}
+    for unit in several[0].draws if several else ():
+        beyond = [np.subtract(*metrics.seed_variance(cell.points, cell.draws[unit])) for cell in several]
+        pooled[unit] = max(0.0, float(freedom @ beyond / freedom.sum())), int(freedom.sum())
+    return pooled
 
 
 def read_matrix(folder: Path | str, split: str = "validation", resamples: int = RESAMPLES) -> Matrix:
@@ -173,6 +234,18 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     labels, predicted = labels_of(faces), np.stack(list(answers.values()))  # (B,), (C, B)
     groups, subjects = {"faces": None}, _read_subjects(runs[0], faces)
     groups |= {} if subjects is None else {"subjects": subjects}
+    columns = {names: place for place, names in enumerate(answers)}
+    points = np.array([metrics.macro_f1(labels, one) for one in predicted])
+    scores = {
+        unit: metrics.bootstrap_scores(labels, predicted, groups=group, resamples=resamples)
+        for unit, group in groups.items()
+    }
+    cells: dict[Cell, list[int]] = {}
+    for run in runs:
+        cells.setdefault(Cell.of(run), []).append(columns[run.name,])
+    of_cells = [
+        Replicates(points[own], {unit: each[:, own] for unit, each in scores.items()}) for own in cells.values()
+    ]
     return Matrix(
         folder=folder,
         split=split,
@@ -181,12 +254,10 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
         absent=tuple(name for index, name in enumerate(EXPRESSIONS) if index not in labels),
         units={unit: len(faces) if group is None else len(set(group)) for unit, group in groups.items()},
         chosen=chosen,
-        columns={names: place for place, names in enumerate(answers)},
-        points=np.array([metrics.macro_f1(labels, one) for one in predicted]),
-        scores={
-            unit: metrics.bootstrap_scores(labels, predicted, groups=group, resamples=resamples)
-            for unit, group in groups.items()
-        },
+        columns=columns,
+        points=points,
+        scores=scores,
+        unseen=pool_seeds(of_cells),
     )
 
 

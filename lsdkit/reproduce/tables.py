@@ -120,7 +120,7 @@ def _fill(matrix: Matrix, lines: Iterable[_Line]) -> pd.DataFrame:
         if ours is not None:
             (low, high), (low_subjects, high_subjects) = ours.interval("faces"), ours.interval("subjects")
             ends = {"low": low, "high": high, "low_subjects": low_subjects, "high_subjects": high_subjects}
-            ends = {name: np.clip(end, 0, 1) for name, end in ends.items()}  # stretched draws can leave a score's range
+            ends = {name: np.clip(end, 0, 1) for name, end in ends.items()}  # of few seeds it reaches beyond
             row |= {name: 100 * value for name, value in {"ours": ours.value, "sd": ours.spread, **ends}.items()}
             row |= {"difference": row["ours"] - paper, "seeds": describe_seeds([ours])}
         rows.append(row)

@@ -207,6 +207,24 @@ def test_one_bootstrap_serves_all():
     np.testing.assert_allclose(alone.std(), draws[:, 0].std(), rtol=0.08)  # other units, the same distribution
 
 
+def test_seeds_beyond_chance_widen_an_interval():
+    generator = np.random.default_rng(0)
+    draws = 0.5 + 0.01 * generator.standard_normal((4000, 3))
+    whole, noise = metrics.seed_variance(np.array([0.4, 0.5, 0.6]), draws)
+    assert (whole, noise) == (pytest.approx(0.01), pytest.approx(0.01 + 1e-4, rel=0.05))  # points taken off: .1, 0, -.1
+    mean = draws.mean(1)
+    faces = metrics.interval(mean)
+    assert metrics.interval_over_seeds(0.5, mean, []) == tuple(faces)
+    assert metrics.interval_over_seeds(0.5, mean, [(0.001, 0.001, 2)]) == tuple(faces)  # no more than chance
+    low, high = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2)])  # seeds are all: t of two degrees of freedom
+    assert (high - 0.5, 0.5 - low) == (pytest.approx(4.303, rel=1e-3), pytest.approx(4.303, rel=1e-3))
+    two = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2), (1.0, 0.0, 2)])  # two equal parts: of four
+    assert two[1] - 0.5 == pytest.approx(2.776 * 2**0.5, rel=1e-3)
+    known = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 1e9)])
+    assert known[1] - 0.5 == pytest.approx(1.960, rel=1e-3)
+    assert np.diff(metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2)], level=0.5)).item() < high - low
+
+
 def test_joint_bootstrap_does_not_depend_on_its_chunks(monkeypatch):
     labels, first = drawn(12, 90)
     stack, groups = [first, drawn(13, 90)[1]], np.arange(90) // 2

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from lsdkit.ensembles.rules import ENSEMBLES
+from lsdkit.recipes import DEMO
 from lsdkit.reproduce.claims import paper_score, read_paper
 from lsdkit.reproduce.tables import NUMBERS, write_tables
-from lsdkit.training.runs import Run
+from lsdkit.training.runs import Run, list_runs
 from tests.fake_runs import EXTRA, STRONG, WEAK, answers, faces, leave_matrix, leave_run, store_of
 
 LABELS = faces(240)[1]
@@ -133,7 +134,8 @@ def test_the_whole_matrix_table_4(whole):
         row = row_of(table, ensemble=name)
         assert row["ours"] == pytest.approx(np.mean(of_seed), rel=1e-5)
         assert row["sd"] == pytest.approx(np.std(of_seed, ddof=1), rel=1e-4)
-        assert (row["members"], row["seeds"]) == (number, 3)
+        strong = any(cell[3] == 0 for (cell, _) in members)  # which all three seeds share
+        assert (row["members"], row["seeds"]) == (number, "1 to 3" if strong else "3")
         assert row["difference"] == pytest.approx(row["ours"] - row["paper"], abs=1e-3)
     reference = table[table["status"] == "reference"].set_index("ensemble")["paper"]
     assert reference.tolist() == [50, 30]
@@ -215,6 +217,26 @@ def test_the_papers_numbers_agree_with_each_other():
     assert validation["MU MobileViTv2 Weak"] < paper_score(
         "table3", mix="mixup", appearance="mobilevitv2", basic_aug=True
     )
+
+
+def test_weak_members_with_epochs_of_their_own(tmp_path):
+    """The recipe `demo`: two epochs of strong members beside four of weak ones, in one folder and one set of tables."""
+    found = leave_matrix(tmp_path / "runs", lambda cell, seed: 0.5, RECIPE="demo")
+    assert {run.member.epochs for run in list_runs(tmp_path / "runs") if run.member.bag} == {DEMO.weak_epochs} == {4}
+    assert {run.member.epochs for run in list_runs(tmp_path / "runs") if not run.member.bag} == {DEMO.epochs} == {2}
+    text = write_tables(tmp_path / "runs", tmp_path / "out")
+    assert "recipe demo, 2 or 4 epochs" in text
+    assert (read(tmp_path / "out", "table2")["seeds"] == 1).all()
+    for mix, name in product(MIXES, NAMES):
+        row = row_of(read(tmp_path / "out", "table3"), mix=mix, appearance=name)
+        assert row["ours"] == pytest.approx(np.mean([f1(found[(mix, name, 1, b), 0]) for b in range(1, 6)]), rel=1e-5)
+    table = read(tmp_path / "out", "table4").set_index("ensemble")
+    for name, members in naive_ensembles(found, 0).items():
+        assert table.loc[name, "ours"] == pytest.approx(f1(sum(found[one] for one in members)), rel=1e-5)
+    keys, labels = faces(240)
+    leave_run(tmp_path / "runs", WEAK[0], 1, keys, labels, answers(labels, 0.5, 0), RECIPE="demo", EPOCHS=2)
+    with pytest.raises(ValueError, match=r"epochs of weak members: 4 \(30 of the runs, .*\) / 2 \(1 of the runs"):
+        write_tables(tmp_path / "runs", tmp_path / "out")
 
 
 def test_what_was_not_run_says_so(tmp_path):
@@ -313,7 +335,7 @@ def test_an_interval_of_a_score_stays_within_its_range(tmp_path):
         table = read(tmp_path / "out", name).dropna(subset=["ours"])
         assert (table["high"] <= 100).all()
         assert (table["low"] >= 0).all()
-    assert table["high"].max() == 100  # drawn seeds are stretched beyond the better one
+    assert table["high"].max() == 100  # t of one degree of freedom reaches beyond the better seed
 
 
 def test_a_face_without_subject_makes_faces_the_unit_and_is_told(tiny_store, tmp_path, monkeypatch):
@@ -342,9 +364,13 @@ def test_expressions_that_no_face_shows_are_told(whole, tmp_path):
 
 def test_verdicts_of_one_seed_are_marked(whole):
     _, out, text = whole
-    assert "(one seed)" in text
-    table = read(out, "claims")
-    assert set(table["verdict"]) <= {"holds", "does not", "not decided", "not testable"}
+    table = read(out, "claims").set_index("claim")
+    assert set(table["verdict"]) <= {"holds", "does not", "not decided", "not testable", "not run"}
+    rows = {row[0]: row for row in ([c.strip() for c in line.strip("|").split("|")] for line in text.splitlines())}
+    for name, seeds in table["seeds"].dropna().items():
+        assert rows[name][-1] == seeds
+        assert rows[name][-2].endswith(" (one seed)") == seeds.startswith("1"), name
+    assert table.loc[["d.1", "d.4", "f"], "seeds"].tolist() == ["1 to 3", "1 to 3", "3"]
     assert "speaks against claim e" in text
 
 
