@@ -7,9 +7,9 @@ from lsdkit.reproduce.scores import RESAMPLES, Matrix
 
 FEW_SUBJECTS = 30  # below, a bootstrap over subjects is called rough
 ONE_SEED = (
-    "One seed: a network behind the comparison, a voter of an ensemble included, has one seed. Where cells of the folder "
-    "have several, the interval shown and judged is widened by what seeds do there; where none has, the verdict is on "
-    "these trained networks, not on the method, and so are the paper's numbers."
+    "One seed: a network behind the comparison, a voter of an ensemble included, has one seed. Where cells of the "
+    "folder have several, the interval shown and judged is widened by what seeds do there; where none has, the verdict "
+    "is on these trained networks, not on the method, and so are the paper's numbers."
 )
 LAST = (
     "The paper gives no number for the best strong members of the last ensemble: two are taken, over both mixes, as "
@@ -93,9 +93,9 @@ def _describe_intervals(matrix: Matrix) -> str:
     over = "faces, and beside it over whole subjects" if "subjects" in matrix.units else "faces"
     few = matrix.units.get("subjects", FEW_SUBJECTS) < FEW_SUBJECTS
     return (
-        f"Intervals: 95%, percentile bootstrap over {over} of the mean over seeds, {RESAMPLES:,} resamples, the same for "
-        "every cell; seeds that differ beyond chance widen it (t of few degrees of freedom). In Tables 2 to 4 the interval "
-        "of a cell with one seed holds nothing of the seed. SD over seeds has n - 1 in its divisor."
+        f"Intervals: 95%, percentile bootstrap over {over} of the mean over seeds, {RESAMPLES:,} resamples, the same "
+        "for every cell; seeds that differ beyond chance widen it (t of few degrees of freedom). In Tables 2 to 4 the "
+        "interval of a cell with one seed holds nothing of the seed. SD over seeds has n - 1 in its divisor."
         + (" So few subjects make the intervals over them rough, and rather too narrow." if few else "")
     )
 
