@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsdkit.common.paths import resolve
-from lsdkit.recipes import NO_APPEARANCE, SETTABLE, Member, check_choice, find_recipe
-from lsdkit.training.runs import RESULT, is_finished
+from lsdkit.recipes import NO_APPEARANCE, RECIPES, SETTABLE, Member, check_choice, find_recipe
+from lsdkit.training.runs import RESULT, Run, is_finished
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lsdkit.data.store import Store
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -102,6 +104,35 @@ def member_from_parameters(
         emotion_weights=EMOTION_WEIGHTS,
         appearance_weights=APPEARANCE_WEIGHTS,
     )
+
+
+def find_compared(member: Member, COMPARE: str) -> Member | None:
+    """The same member of the recipe COMPARE, to be trained beside it; None for "".
+
+    Its epochs, weights and settings are that recipe's own. Raises `ValueError` with the valid names for a wrong one,
+    and where nothing would differ.
+
+    >>> find_compared(member_from_parameters("smoke", BAG=2, EPOCHS=1), "small").name
+    'small-mixaugment-vggface2-basic-bag2-seed0'
+    """
+    check_choice("COMPARE", COMPARE, ("", *RECIPES))
+    if not COMPARE:
+        return None
+    same = ("mix", "appearance", "basic_aug", "bag", "seed")
+    compared = Member.of(COMPARE, **{name: getattr(member, name) for name in same})
+    if compared == member:
+        raise ValueError(
+            f"Expected `COMPARE` to be another recipe than RECIPE, but got {COMPARE!r} twice: name another, or give "
+            "this member EPOCHS, weights or SETTINGS of its own"
+        )
+    return compared
+
+
+def read_curve(run: Run) -> "pd.DataFrame":
+    """A run's history with a column `faces`: how many it had been trained on at the end of each epoch, repeats too."""
+    recipe, history = run.member.recipe, run.read_history()
+    each = min(run.faces, recipe.steps_per_epoch * recipe.batch_size or run.faces)
+    return history.assign(faces=each * history["epoch"])
 
 
 def choose_run_dir(run_dir: str | Path, member: Member) -> Path:

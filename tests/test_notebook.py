@@ -6,15 +6,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lsdkit import notebook
 from lsdkit.common.files import write_text
 from lsdkit.common.paths import PACKAGE_PARENT
-from lsdkit.notebook import member_from_parameters, parse_settings
+from lsdkit.notebook import find_compared, member_from_parameters, parse_settings
 from lsdkit.openset import preparing
-from lsdkit.recipes import PAPER
+from lsdkit.recipes import PAPER, Member
 from lsdkit.training import member as training
+from lsdkit.training.runs import Run
 
 
 @pytest.fixture
@@ -60,6 +62,31 @@ def test_every_parameter_arrives():
 def test_a_wrong_value_fails_with_the_valid_ones(change, says):
     with pytest.raises(ValueError, match=says):
         member_from_parameters(**{"RECIPE": "smoke", **change})
+
+
+def test_the_compared_member_differs_in_its_recipe_alone():
+    changed = {"EPOCHS": 1, "EMOTION_WEIGHTS": "random", "SETTINGS": "label_smoothing=0.1"}
+    member = member_from_parameters("demo", "mixup", "narrow", False, 3, 7, **changed)
+    asked = {"mix": "mixup", "appearance": "narrow", "basic_aug": False, "bag": 3, "seed": 7}
+    assert find_compared(member, "small") == Member.of("small", **asked)
+    assert find_compared(member, "demo") == Member.of("demo", **asked)  # what the changes do
+    assert find_compared(member, "") is None
+
+
+def test_nothing_but_another_recipe_is_compared():
+    with pytest.raises(ValueError, match=r"`COMPARE` to be one of '', 'paper'.*'small'.*but got 'smal'"):
+        find_compared(member_from_parameters("smoke"), "smal")
+    with pytest.raises(ValueError, match="another recipe than RECIPE, but got 'smoke' twice"):
+        find_compared(member_from_parameters("smoke", EPOCHS=2), "smoke")
+
+
+@pytest.mark.parametrize(("steps", "faces"), [(0, [100, 200]), (4, [64, 128]), (9, [100, 200])])
+def test_a_curve_counts_the_faces_seen(tmp_path, steps, faces):
+    member = Member(recipe=replace(member_from_parameters("smoke").recipe, steps_per_epoch=steps))
+    counts = {"trained_on": {"FEAR": 60, "ANGER": 40}}
+    pd.DataFrame({"epoch": [1, 2]}).to_csv(tmp_path / "history.csv", index=False)
+    run = Run(folder=tmp_path, member=member, kind="rendered", store="", checksums={}, counts=counts)
+    assert notebook.read_curve(run)["faces"].tolist() == faces
 
 
 def test_a_known_backbone_is_an_appearance():

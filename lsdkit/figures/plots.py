@@ -151,6 +151,35 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 @styled
+def compared_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Validation macro F1 and, where they were learned, the landmarks' loss against faces seen, a colour a training.
+
+    The columns are history.csv's and `faces`, seen by the end of each epoch; a ring marks the epoch that is kept.
+    """
+    learned = {name: history for name, history in histories.items() if history["landmarks"].any()}
+    drawn, axes = new_axes(1, 1 + bool(learned), 4.4 * (1 + bool(learned)) + 0.4, 3.2)
+    score, *rest = axes[0]
+    for (name, history), (colour, _), marker in zip(histories.items(), SERIES, "osD^", strict=False):
+        line = {"color": colour, "marker": marker, "ms": 5, "label": name}
+        score.plot(history["faces"], history["val_macro_f1"], **line)
+        kept = history.loc[history["val_macro_f1"].idxmax()]
+        score.plot(kept["faces"], kept["val_macro_f1"], "o", ms=11, mfc="none", mec=colour)
+        for ax in rest if name in learned else ():
+            ax.plot(history["faces"], history["landmarks"], **line)
+    score.axhline(1 / 6, color=MUTED, lw=1, ls="--", label="chance")
+    score.set(ylim=(0, 1), ylabel="macro F1", title="Validation (ring: kept)")
+    for ax in rest:
+        ax.set(yscale="log", ylabel="mean squared error, log scale", title="Landmarks, in training")
+    for ax in axes[0]:
+        ax.set(xlim=(0, None), xlabel="training faces seen (a marker an epoch)")
+        ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.grid(axis="y")
+    drawn.legend(*score.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return drawn
+
+
+@styled
 def per_class_f1(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Figure:
     """Bars of F1 per class, in [0, 1], with the interval from `low` to `high`; dashed: their mean."""
     drawn, axes = new_axes(1, 1, 6.6, 2.9)
@@ -210,6 +239,42 @@ def score_intervals(
     ax.tick_params(left=False)
     ax.grid(axis="x")
     drawn.legend(loc="outside upper left", ncols=4)
+    return drawn
+
+
+@styled
+def scores_by_start(
+    runs: pd.DataFrame, starts: Sequence[str], panels: Mapping[str, tuple[str, float, str]], absent: str = "left out"
+) -> Figure:
+    """Scores of trainings by where they started, top down: dots are seeds, a bar their mean, also as a number.
+
+    `runs`: a row a run with the columns start, member and those of `panels`, a panel each: {column: (title, reference,
+    what that is)}. A start without runs says `absent`.
+    """
+    drawn, axes = new_axes(1, len(panels), 0.8 + 4.8 * len(panels), 1.3 + 0.55 * len(starts), sharey=True)
+    looks = list(zip(runs["member"].unique(), (MAIN, "#E69F00"), "os", strict=False))
+    for ax, (column, (title, reference, what)) in zip(axes[0], panels.items(), strict=True):
+        for number, (member, colour, marker) in enumerate(looks):
+            own = runs[runs["member"] == member]
+            places = own["start"].map(starts.index) + 0.36 * (number - (len(looks) - 1) / 2)
+            means = own.groupby(places)[column].mean()
+            ax.barh(means.index, means, 0.3, color=colour, alpha=0.4)
+            dots = {"color": colour, "ms": 5.5, "mec": "white", "mew": 0.6, "zorder": 3}
+            ax.plot(own[column], places, marker, label=f"{member}: each seed, and the mean", **dots)
+            for place, mean in means.items():
+                ax.text(1.01, place, f"{mean:.3f}", transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+        for place, start in enumerate(starts):
+            if start not in set(runs["start"]):
+                ax.text(0.01, place, absent, transform=ax.get_yaxis_transform(), va="center", color=MUTED, fontsize=9)
+        ax.axvline(reference, color=INK, lw=1.2, ls="--")
+        label = f"{what} {reference:.3f}"
+        ax.text(reference, 1.01, label, transform=ax.get_xaxis_transform(), ha="center", fontsize=8.5, color=MUTED)
+        ax.set(xlim=(0, 1.08 * max(reference, runs[column].max())), ylim=(len(starts) - 0.5, -0.5))
+        ax.set_yticks(range(len(starts)), starts)
+        ax.set_title(title, pad=18)
+        ax.tick_params(left=False)
+        ax.grid(axis="x")
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     return drawn
 
 

@@ -77,6 +77,26 @@ def test_training_curves_show_history_and_the_kept_epoch():
     plots.png(drawn)
 
 
+@pytest.mark.parametrize("landmarks", [[0.2, 0.1], [0.0, 0.0]], ids=["multi-task", "single-task"])
+def test_compared_curves_place_each_training_by_the_faces_it_saw(landmarks):
+    first = {"faces": [100, 200], "val_macro_f1": [0.6, 0.5], "landmarks": landmarks}
+    second = {"faces": [50, 100, 150], "val_macro_f1": [0.2, 0.3, 0.4], "landmarks": [0.4, 0.3, 0.2]}
+    drawn = plots.compared_curves({"a": pd.DataFrame(first), "b": pd.DataFrame(second)})
+    score, loss = drawn.axes
+    lines = {line.get_label(): line for line in score.lines}
+    assert lines["a"].get_xydata().tolist() == [[100, 0.6], [200, 0.5]]
+    assert lines["b"].get_xydata().tolist() == [[50, 0.2], [100, 0.3], [150, 0.4]]
+    rings = [line.get_xydata().tolist() for line in score.lines if line.get_mfc() == "none"]
+    assert rings == [[[100, 0.6]], [[150, 0.4]]]
+    assert set(lines["chance"].get_ydata()) == {1 / 6}
+    assert [line.get_label() for line in loss.lines] == (["a", "b"] if any(landmarks) else ["b"])
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b", "chance"]
+    assert len({(line.get_color(), line.get_marker()) for line in (lines["a"], lines["b"])}) == 2
+    plots.png(drawn)
+    single = {"c": pd.DataFrame({"faces": [9], "val_macro_f1": [0.1], "landmarks": [0.0]})}
+    assert len(plots.compared_curves(single).axes) == 1
+
+
 def test_one_epoch_can_be_drawn():
     row = {"epoch": [1], "loss": [4.0], "expression": [2.0], "affinity": [1.0], "partition": [0.9], "landmarks": [0.1]}
     plots.png(plots.training_curves(pd.DataFrame({**row, "val_macro_f1": [0.2], "val_loss": [1.7]})))
@@ -90,6 +110,26 @@ def test_scores_places_each_value_in_its_group():
     assert dots["weak"] == [0.3, 0.4]
     assert dots["strong"] == [0.5]
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_scores_by_start_shows_seeds_means_and_who_is_left_out():
+    rows = [("a", "strong", 0.5), ("a", "strong", 0.7), ("a", "weak", 0.2), ("b", "weak", 0.4)]
+    runs = pd.DataFrame(rows, columns=["start", "member", "f1"]).assign(error=0.1)
+    panels = {"f1": ("Macro F1", 1 / 6, "chance"), "error": ("Error", 0.128, "mean landmarks")}
+    drawn = plots.scores_by_start(runs, ["a", "b", "c"], panels)
+    f1, error = drawn.axes
+    assert [bar.get_width() for bar in f1.patches] == pytest.approx([0.6, 0.2, 0.4])
+    strong, weak = f1.lines[:2]
+    np.testing.assert_allclose(strong.get_xydata(), [[0.5, -0.18], [0.7, -0.18]])
+    np.testing.assert_allclose(weak.get_xydata(), [[0.2, 0.18], [0.4, 1.18]])
+    assert strong.get_marker() != weak.get_marker()
+    assert [line.get_xdata()[0] for line in (f1.lines[2], error.lines[2])] == [1 / 6, 0.128]
+    shown = [text.get_text().strip() for text in f1.texts]
+    assert shown == ["0.600", "0.200", "0.400", "left out", "chance 0.167"]
+    assert f1.texts[3].get_position()[1] == 2
+    assert [label.get_text() for label in f1.get_yticklabels()] == ["a", "b", "c"]
+    assert f1.get_ylim() == (2.5, -0.5)  # top down
+    plots.png(drawn)
 
 
 def test_agreement_and_votes(generator):
