@@ -339,6 +339,23 @@ def _sweep(out, data, jobs, gpus, device, timeout, plan, on, **members):
 
 
 @_command(
+    "starts",
+    _option("--out", "runs/starts", "folder of the runs and of what is written (default %(default)s)"),
+    _option("--recipe", "demo", "settings and budget of all (default %(default)s)"),
+    _option("--seeds", (0, 1, 2), "default 0,1,2", type=whole_numbers),
+    _option("--data", "", "folder of a prepared store (default: the open set)", metavar="STORE"),
+    _option("--dino", "", "weights of the start DINO (default: dino_open)", metavar="SOURCE"),
+    _option("--dino-face", "", "of DINO from face recognition (default: runs/dino-face, if there)", metavar="SOURCE"),
+    _option("--jobs", 0, "notebooks at a time (default: 2)"),
+)
+def _run_starts(out, **options):
+    """train from random, ImageNet, face and DINO weights alike, and compare"""
+    from lsdkit.reproduce.start_runs import run_starts
+
+    return run_starts(resolve(out), **options)
+
+
+@_command(
     "tables",
     RUNS,
     _option("--out", "", "folder of the tables (default RUNS/tables)"),

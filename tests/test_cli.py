@@ -69,6 +69,7 @@ def test_prepare_csv_and_out(project):
         (["sweep", "--members", "table1", "--plan"], "'table1'"),
         (["sweep", "--recipe", "smoke", "--set", "alfa=1"], "alfa=1"),
         (["sweep", "--recipe", "smoke", "--plan", "--on", "P100"], "RTX 3090"),
+        (["starts", "--recipe", "demos"], "'demo'"),
     ],
 )
 def test_errors_are_one_line_and_code_2(project, capsys, arguments, message):
@@ -118,6 +119,7 @@ def calls(project, monkeypatch):
         "prediction.write_probabilities",
         "reproduce.demo.run_demo",
         "reproduce.report.write_report",
+        "reproduce.start_runs.run_starts",
         "reproduce.submission.check_submission",
         "reproduce.submission.write_submission",
         "reproduce.sweep.plan_sweep",
@@ -161,6 +163,7 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         "landmarks data/open --against dlib --faces 50",
         "benchmark --photographs faces --out bench --seeds 0,1 --models hog,two-branch --plan",
         "predict dan_rafdb@file.pth --out d.csv --data data/open",
+        "starts --seeds 1,2 --dino-face runs/mine --jobs 1",
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
@@ -191,6 +194,8 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
     options = {"seeds": (0, 1), "models": ("hog", "two-branch"), "fraction": 0.0, "jobs": 0, "device": "auto"}
     assert calls[11][1:] == (("faces", project / "bench"), options | {"plan": True})
     assert calls[12][1] == ("dan_rafdb@file.pth", "d.csv")
+    options = {"recipe": "demo", "seeds": (1, 2), "data": "", "dino": "", "dino_face": "runs/mine", "jobs": 1}
+    assert calls[13] == ("run_starts", (project / "runs" / "starts",), options)
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
 

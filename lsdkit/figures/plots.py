@@ -248,11 +248,11 @@ def scores_by_start(
 ) -> Figure:
     """Scores of trainings by where they started, top down: dots are seeds, a bar their mean, also as a number.
 
-    `runs`: a row a run with the columns start, member and those of `panels`, a panel each: {column: (title, reference,
-    what that is)}. A start without runs says `absent`.
+    `runs`: a row a run with the columns start, member ("strong" or "weak") and those of `panels`, a panel each:
+    {column: (title, reference, what that is)}. A start without runs says `absent`.
     """
     drawn, axes = new_axes(1, len(panels), 0.8 + 4.8 * len(panels), 1.3 + 0.55 * len(starts), sharey=True)
-    looks = list(zip(runs["member"].unique(), (MAIN, "#E69F00"), "os", strict=False))
+    looks = [look for look in (("strong", MAIN, "o"), ("weak", "#E69F00", "s")) if look[0] in set(runs["member"])]
     for ax, (column, (title, reference, what)) in zip(axes[0], panels.items(), strict=True):
         for number, (member, colour, marker) in enumerate(looks):
             own = runs[runs["member"] == member]
@@ -260,7 +260,7 @@ def scores_by_start(
             means = own.groupby(places)[column].mean()
             ax.barh(means.index, means, 0.3, color=colour, alpha=0.4)
             dots = {"color": colour, "ms": 5.5, "mec": "white", "mew": 0.6, "zorder": 3}
-            ax.plot(own[column], places, marker, label=f"{member}: each seed, and the mean", **dots)
+            ax.plot(own[column], places, marker, label=f"{member} (dots: seeds; bar and number: mean)", **dots)
             for place, mean in means.items():
                 ax.text(1.01, place, f"{mean:.3f}", transform=ax.get_yaxis_transform(), va="center", fontsize=9)
         for place, start in enumerate(starts):

@@ -123,7 +123,7 @@ def run_sweep(
         raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
     places = _list_places(gpus, device)
     for member in {member.appearance: member for member in members.values()}.values():
-        _check_weights(member)
+        check_weights(member)
     jobs = jobs or max(1, len(places))
     threads = max(1, cores() // jobs)
     store = open_or_render(data, next(iter(members.values())).recipe)
@@ -182,6 +182,15 @@ def is_done(folder: Path, identity: dict) -> bool:
     return there and files.read_json(claim) == identity
 
 
+def check_weights(member: Member) -> None:
+    """Load what the branches start from once, so that a missing or unfit file ends a command before anything runs."""
+    recipe, appearance = member.recipe, member.appearance
+    if fingerprint_sources(recipe, appearance):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each run tells of its own
+            start_branches(MultiTask(recipe, appearance), recipe, appearance)
+
+
 def _list_places(gpus: Sequence[str], device: str) -> list[str]:
     """Which GPUs the places get, as CUDA_VISIBLE_DEVICES names them; none on a machine without, or for "cpu"."""
     count = 0 if device == "cpu" else torch.cuda.device_count()
@@ -194,15 +203,6 @@ def _list_places(gpus: Sequence[str], device: str) -> list[str]:
             f"but got {', '.join(unknown)}; leave --gpus out to use what there is"
         )
     return list(gpus) or visible
-
-
-def _check_weights(member: Member) -> None:
-    """Load what the branches start from once, so that a missing or unfit file ends the sweep before anything runs."""
-    recipe, appearance = member.recipe, member.appearance
-    if fingerprint_sources(recipe, appearance):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # each run tells of its own
-            start_branches(MultiTask(recipe, appearance), recipe, appearance)
 
 
 def _count_operations(member: Member, store: Store) -> float:

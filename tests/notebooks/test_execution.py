@@ -17,20 +17,21 @@ from lsdkit.training.runs import list_runs, read_run
 pytestmark = pytest.mark.notebooks
 
 
-def run(stem: str, copy: Path, **parameters: object) -> str:
+def run(stem: str, copy: Path, environment: dict[str, str] | None = None, **parameters: object) -> str:
     """Execute a notebook with the smoke recipe; returns what went wrong, or ""."""
-    return headless.execute(headless.Job(stem, headless.find_notebook(stem), copy, parameters), threads=1)
+    job = headless.Job(stem, headless.find_notebook(stem), copy, parameters)
+    return headless.execute(job, threads=1, environment=environment)
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_store, tmp_path_factory) -> Path:
-    """A folder with two runs of notebook 03: a strong one and a bag."""
+    """A folder with two runs of notebook 03: a strong one, with another recipe beside it, and a bag."""
     out = tmp_path_factory.mktemp("runs")
     for name, bag in (("strong", 0), ("weak", 1)):
         folder = out / name
         options = {"RUN_DIR": str(folder), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
-        error = run("03_train", folder / "03_train.ipynb", BAG=bag, MIX="mixup" if bag else "mixaugment", **options)
-        assert error == ""
+        varied = {"BAG": 1, "MIX": "mixup"} if bag else {"COMPARE": "small"}
+        assert run("03_train", folder / "03_train.ipynb", **varied, **options) == ""
     return out
 
 
@@ -91,18 +92,43 @@ def test_03_leaves_a_whole_run(trained):
     assert pictures(trained / "strong") >= {"curves.png", "per_class_f1.png"}
 
 
+def test_03_trains_another_recipe_beside_the_run(trained):
+    strong = trained / "strong"
+    (beside,) = list_runs(strong / "compare")
+    assert beside.name == "small-mixaugment-vggface2-basic-bag0-seed0"
+    assert beside.checksums == read_run(strong).checksums
+    assert [run.name for run in list_runs(trained)] == ["strong", "weak"]  # it is no member of the folder
+    assert "compared.png" in pictures(strong)
+    said = (strong / "03_train.ipynb").read_text()
+    assert all(name in said for name in ("smoke (this run)", "small (beside it)", "emotion branch from"))
+    assert not (trained / "weak" / "compare").exists()
+    assert "compared.png" not in pictures(trained / "weak")
+    assert "Nothing is compared" in (trained / "weak" / "03_train.ipynb").read_text()
+
+
 def test_03_does_not_train_twice(trained, tiny_store, tmp_path):
-    before = (trained / "weak" / "weights.pt").stat().st_mtime_ns
-    options = {"RUN_DIR": str(trained / "weak"), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
-    assert run("03_train", tmp_path / "again.ipynb", BAG=1, MIX="mixup", **options) == ""
-    assert (trained / "weak" / "weights.pt").stat().st_mtime_ns == before
+    strong = trained / "strong"
+    weights = [strong / "weights.pt", *strong.glob("compare/*/weights.pt")]
+    before = [path.stat().st_mtime_ns for path in weights]
+    options = {"RUN_DIR": str(strong), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
+    assert run("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
+    assert len(before) == 2
+    assert [path.stat().st_mtime_ns for path in weights] == before
 
 
-def test_03_refuses_cutmix_at_once(tmp_path):
-    start = time.perf_counter()
-    error = run("03_train", tmp_path / "out.ipynb", MIX="cutmix", RUN_DIR=str(tmp_path / "run"))
-    assert "'mixup', 'mixaugment'" in error
-    assert time.perf_counter() - start < 60  # a kernel and papermill start in it, nothing else
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"MIX": "cutmix"}, "'mixup', 'mixaugment'"),
+        ({"COMPARE": "smal"}, "'small'"),
+        ({"RECIPE": "smoke", "COMPARE": "paper"}, "vggface2_ft"),  # weights that are not there
+    ],
+)
+def test_03_ends_at_once(tmp_path, wrong, says):
+    start, nowhere = time.perf_counter(), {"LSDKIT_WEIGHTS": str(tmp_path)}
+    error = run("03_train", tmp_path / "out.ipynb", nowhere, RUN_DIR=str(tmp_path / "run"), **wrong)
+    assert says in error
+    assert time.perf_counter() - start < 60  # a kernel and papermill start in it, and torch at most
     assert not (tmp_path / "run").exists()
 
 
@@ -163,7 +189,8 @@ def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path
 def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     store = str(tiny_store.path)
     options = {"DATA_DIR": store, "STORES": store, "RUN_DIR": str(tmp_path), "RECIPE": "smoke", "DEVICE": "cpu"}
-    assert run("06_pretraining", tmp_path / "06.ipynb", EPOCHS=1, **options) == ""
+    nowhere = {"LSDKIT_ROOT": str(tmp_path)}  # a project without runs
+    assert run("06_pretraining", tmp_path / "06.ipynb", nowhere, EPOCHS=1, **options) == ""
     found = json.loads((tmp_path / "pretraining.json").read_text())
     assert found["stores"] == {"store": "rendered"}
     assert found["classes"] == 6
@@ -177,4 +204,10 @@ def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     assert (report["rows"], report["missing"], report["unexpected"]) == ("6 of the run's 6, for 6", 0, 0)
     pretrained = read_run(tmp_path / "pretrained" / "1-store")
     assert pretrained.member.appearance == "none"
-    assert pictures(tmp_path) == {"pretraining.png"}
+    assert pictures(tmp_path) == {"pretraining.png", "starts.png"}
+    starts = pd.read_csv(tmp_path / "starts.csv")
+    assert starts["start"].tolist() == ["random", "ImageNet", "face recognition", "DINO"]
+    assert starts["weights"].tolist() == ["random", "efficientnet_lite0", "dlib_face", "dino_open"]
+    face = read_run(tmp_path / "starts" / "face-weak-seed0")
+    assert face.test_macro_f1 == pytest.approx(starts["test_macro_f1"][2])
+    assert "Left out: DINO from face recognition." in (tmp_path / "06.ipynb").read_text()
