@@ -48,7 +48,8 @@ STARTS = {
         "DINO from face recognition",
         "dlib_face",
         "runs/dino-face",
-        "lsdkit pretrain dino data/open --backbone dlib_face --weights dlib_face --out runs/dino-face",
+        "lsdkit pretrain dino data/open --backbone dlib_face --weights dlib_face --out runs/dino-face --image-size 96 "
+        "--local-size 48 --local-crops 2 --crop-share 0.5 --learning-rate 2e-4 --epochs 26",
     ),
 }
 _Cell = tuple[str, str]  # a name in `STARTS` and one in `MEMBERS`
