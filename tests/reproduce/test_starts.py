@@ -108,7 +108,7 @@ def test_what_is_written(tiny_store, tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 10
     assert sum("not run" in row for row in rows) == 4
-    assert re.search(r"face recognition \|\s+dlib_face .* 0\.\d{3} \(0\.\d{3}\) \| \[0\.\d{3}, ", text)
+    assert re.search(r"\| face recognition\s+\| dlib_face .* 0\.\d{3} \(0\.\d{3}\) \| \[0\.\d{3}, ", text)
     assert "- Left out: DINO from face recognition. Make its weights with `lsdkit pretrain dino data/open" in text
     assert "the mean landmarks of the faces trained on is 0.128" in " ".join(text.split())
     runs = pd.read_csv(tmp_path / "starts.csv")
