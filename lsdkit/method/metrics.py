@@ -207,7 +207,7 @@ def interval_over_seeds(
     if beyond:
         whole, noise, freedom = np.array(beyond).T
         added = (whole - noise).sum()
-        shares = whole.sum() / (np.var(draws) + added)
+        shares = min(1.0, whole.sum() / (np.var(draws) + added))  # above 1 where the seeds' draws go apart
         t = stdtrit(whole.sum() ** 2 / (whole**2 / freedom).sum() / shares, (1 + level) / 2)
         z = ndtri((1 + level) / 2)
         low = value - t / z * np.hypot(max(value - low, 0.0), z * np.sqrt(added))

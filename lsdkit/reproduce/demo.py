@@ -16,7 +16,7 @@ from lsdkit.reproduce.headless import Job, execute_all, make_job
 from lsdkit.reproduce.members import Entry
 from lsdkit.reproduce.report import describe_landmarks, write_report
 from lsdkit.reproduce.sweep import is_done, make_training_job
-from lsdkit.training.ownership import identify
+from lsdkit.training.ownership import check_owner, identify
 from lsdkit.training.runs import Run, is_finished, list_runs
 from lsdkit.training.starting import fingerprint_sources
 
@@ -74,6 +74,8 @@ def list_training_jobs(out: Path, store: Store) -> list[Job]:
     """Notebook 03 for each member that is not finished, then 01 and 02."""
     folders = {out / entry.member.name: entry for entry in list_entries()}
     left = {folder: entry for folder, entry in folders.items() if not is_done(folder, identify(entry.member, store))}
+    for folder, entry in left.items():
+        check_owner(folder, identify(entry.member, store), "choose another --out, or remove it")
     jobs = [make_training_job(folder, entry) for folder, entry in left.items()]
     early = (
         make_job(stem, out / stem, {"RECIPE": RECIPE}) for stem in ("01_data_statistics", "02_mixup_visualisation")

@@ -13,9 +13,9 @@ from lsdkit.common import files
 from lsdkit.common.paths import resolve
 from lsdkit.notebook import member_from_parameters, train_members
 from lsdkit.openset.preparing import open_or_render
-from lsdkit.recipes import DEMO, Member, find_recipe
+from lsdkit.recipes import DEMO, RECIPES, Member, find_recipe
 from lsdkit.reproduce.demo import AT_ONCE, THREADS
-from lsdkit.reproduce.headless import Job, execute_all
+from lsdkit.reproduce.headless import Job, check_parameters, execute_all
 from lsdkit.reproduce.members import Entry
 from lsdkit.reproduce.starts import MEMBERS, Start, choose_starts, group_runs, list_absent, write_comparison
 from lsdkit.reproduce.sweep import check_weights, is_done, make_training_job
@@ -43,7 +43,16 @@ def run_starts(
     out, starts = resolve(out), choose_starts(dino, dino_face)
     if jobs < 0:
         raise ValueError(f"Expected --jobs of at least 0, but got {jobs}")
+    if (out / "manifest.json").is_file():
+        raise ValueError(f"Expected --out to be a folder for runs, but {out} holds a store; choose another")
+    fit = [each.name for each in RECIPES.values() if "dlib_face" in dict(each.frozen)]
+    if find_recipe(recipe).name not in fit:
+        raise ValueError(
+            f"Expected --recipe to be one that leaves dlib's network as it is ({', '.join(fit)}), since that has no "
+            f"batch norm and blows up when it is trained, but got {recipe}"
+        )
     planned = plan_runs(out, starts, tuple(MEMBERS), seeds, {"RECIPE": recipe})
+    check_parameters(make_training_job(*next(iter(planned.items()))))
     store = open_or_render(data, find_recipe(recipe))
     with files.hold_lock(out / ".starts.lock", "another comparison runs in it; wait, or choose another --out", 1.0):
         identities = {folder: identify(entry.member, store) for folder, entry in planned.items()}
@@ -101,16 +110,18 @@ def plan_runs(
         planned[out / f"{name}-{member}-seed{seed}"] = Entry(replace(made, recipe=recipe), own, "starts")
     for name, entry in zip(starts, planned.values(), strict=False):  # the first of each start
         check_weights(entry.member)
-        _check_alike(entry.member, [run for (other, _), runs in kept.items() if other == name for run in runs])
+        _check_alike(entry.member, kept.get((name, members[0]), []))
     return planned
 
 
 def _check_alike(member: Member, runs: Sequence[Run]) -> None:
     """Raise `ValueError` where runs from the same start are of another recipe than the member's, or other weights."""
     wanted = {"recipe": member.spec()["recipe"], "weights": fingerprint_sources(member.recipe, member.appearance)}
+    wanted["epochs"] = member.epochs
     for run in runs:
         digests = {role: start["sha256"] for role, start in run.started_from.items() if "sha256" in start}
-        if other := files.describe_difference({"recipe": run.member.spec()["recipe"], "weights": digests}, wanted):
+        kept = {"recipe": run.member.spec()["recipe"], "weights": digests, "epochs": run.member.epochs}
+        if other := files.describe_difference(kept, wanted):
             raise ValueError(f"{run.folder} holds another training: {other}; choose another --out, or remove it")
 
 

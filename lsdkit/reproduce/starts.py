@@ -4,6 +4,7 @@ Both branches of a member begin from the same start; recipe and budget are the s
 `lsdkit.reproduce.start_runs`; FOLDER/starts.csv, starts.md and starts.png say what came out.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -43,7 +44,7 @@ STARTS = {
     "random": Start("random", "narrow", "random"),
     "imagenet": Start("ImageNet", "tf_efficientnet_lite0", "efficientnet_lite0"),
     "face": Start("face recognition", "dlib_face", "dlib_face"),
-    "dino": Start("DINO", "narrow", "dino_open"),
+    "dino": Start("DINO", "narrow", "dino_open", "lsdkit pretrain dino data/open --out runs/dino"),
     "dino-face": Start(
         "DINO from face recognition",
         "dlib_face",
@@ -58,12 +59,16 @@ _Cell = tuple[str, str]  # a name in `STARTS` and one in `MEMBERS`
 def choose_starts(dino: str = "", dino_face: str = "") -> dict[str, Start]:
     """The starts that can be trained from, `dino` and `dino_face` from other sources where given.
 
-    One that is not given, and whose weights are neither a published set nor made in their folder, is left out.
+    One that is not given, and whose weights are neither a published set nor made in their folder, is left out. Raises
+    `ValueError`, with the command that makes one, for a given source that DINO did not make.
 
-    >>> [start.source for start in choose_starts("runs/a", "runs/b").values()][-2:]
-    ['runs/a', 'runs/b']
+    >>> choose_starts()["dino"].source
+    'dino_open'
     """
     given = {"dino": dino, "dino-face": dino_face}
+    for name, source in given.items():
+        if source not in ("", STARTS[name].source) and not _is_made(source):
+            raise ValueError(f"Expected --{name} to be a folder that DINO made, but got {source}; {STARTS[name].made}")
     starts = {name: replace(start, source=given.get(name) or start.source) for name, start in STARTS.items()}
     known = {name for name, start in starts.items() if start.source in (*RANDOM, *PUBLISHED) or _is_made(start.source)}
     return {name: start for name, start in starts.items() if name in known or given.get(name)}
@@ -132,6 +137,7 @@ def compare_starts(folder: Path | str) -> Comparison:
     if not found:
         raise FileNotFoundError(f"Expected runs of `lsdkit starts` in {folder}, but found none; run that command first")
     every = [run for own in found.values() for run in own]
+    _check_alike(found)
     split = "test" if "test" in labelled_splits(every) else "validation"
     faces, stack = read_stack(every, split)
     subjects, people = _read_subjects(every[0], faces["key"])
@@ -146,11 +152,21 @@ def compare_starts(folder: Path | str) -> Comparison:
     return Comparison(runs, pd.DataFrame(numbers), split, words, unit, _list_notes(found, runs, words, unit))
 
 
+def _check_alike(found: Mapping[_Cell, Sequence[Run]]) -> None:
+    """Raise `ValueError`, naming two runs, where runs of one row differ in more than their seed."""
+    for runs in found.values():
+        specs = [{**run.member.spec(), "seed": 0} for run in runs]
+        for run, spec in zip(runs, specs, strict=True):
+            if other := files.describe_difference(specs[0], spec):
+                raise ValueError(f"Expected {run.folder} to be trained as {runs[0].folder} was, but {other}")
+
+
 def group_runs(folder: Path) -> dict[_Cell, list[Run]]:
     """The finished runs of a folder by start and member, strong ones first, each by its seed."""
     found, names = list_runs(folder), product(MEMBERS, STARTS)
     runs = {
-        (name, member): [run for run in found if run.name.startswith(f"{name}-{member}-seed")] for member, name in names
+        (name, member): [run for run in found if re.fullmatch(rf"{name}-{member}-seed\d+", run.name)]
+        for member, name in names
     }
     return {cell: sorted(own, key=lambda run: run.member.seed) for cell, own in runs.items() if own}
 
@@ -217,7 +233,10 @@ def _list_notes(found: Mapping[_Cell, Sequence[Run]], runs: pd.DataFrame, faces:
         f"Recipe {recipe.name}, both branches from the same start; epochs: {epochs}."
         + (f" First parts of a backbone that are not trained: {frozen} (docs/weights.md)." if frozen else ""),
         f"Macro F1: mean over the seeds, on {faces}; chance is {1 / len(EXPRESSIONS):.3f}.",
-        f"95%: over the {unit}, and the seeds where these differ beyond chance (docs/tables.md). SD: over the seeds.",
+        f"95%: over the {unit}, and the seeds where these differ beyond chance (docs/tables.md). SD: over the seeds."
+        + (
+            " With one seed they hold nothing of what another would give." if min(map(len, found.values())) == 1 else ""
+        ),
     ]
     if pd.notna(mean):
         notes.append(

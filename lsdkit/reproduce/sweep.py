@@ -26,6 +26,7 @@ from lsdkit.reproduce.headless import Job, check_parameters, execute_all, make_j
 from lsdkit.reproduce.members import Entry, Plan, expand_plan
 from lsdkit.reproduce.tables import write_tables
 from lsdkit.training import cost as costs
+from lsdkit.training.identity import describe_change
 from lsdkit.training.ownership import CLAIM, check_owner, identify
 from lsdkit.training.runs import is_finished, list_runs, read_run
 from lsdkit.training.sampling import training_rows
@@ -179,7 +180,7 @@ def is_done(folder: Path, identity: dict) -> bool:
     """Whether the folder holds the result of the training of this identity (`ownership.identify`), and its notebook."""
     claim, notebook = folder / CLAIM, folder / f"{NOTEBOOK}.ipynb"
     there = is_finished(folder) and claim.is_file() and notebook.is_file()
-    return there and files.read_json(claim) == identity
+    return there and not describe_change(files.read_json(claim), identity)
 
 
 def check_weights(member: Member) -> None:
@@ -214,11 +215,15 @@ def _count_operations(member: Member, store: Store) -> float:
 
 def _claim(out: Path, plan: Plan, members: dict[str, Member], store: Store) -> dict:
     """The content of sweep.json for this sweep; `ValueError` where the folder is another's."""
-    recipe = next(iter(members.values())).spec()["recipe"]
-    own = {"recipe": recipe, "store": {"images.npy": store.manifest["checksums"]["images.npy"]}}
+    first = next(iter(members.values()))
+    own = {"recipe": first.spec()["recipe"], "store": {"images.npy": store.manifest["checksums"]["images.npy"]}}
     path = out / "sweep.json"
     earlier = files.read_json(path) if path.is_file() else {}
-    if earlier and (other := files.describe_difference({name: earlier[name] for name in own}, own)):
+    kinds = [
+        {"member": {"recipe": each["recipe"], "appearance": first.appearance}, "store": each["store"]}
+        for each in (earlier or own, own)
+    ]
+    if other := describe_change(*kinds):
         raise ValueError(f"{out} holds another sweep: {other}; choose another --out, or remove the folder")
     hashes = {name: member.spec_hash() for name, member in members.items()}
     own |= {"settings": asdict(plan), "data": str(project_path(store.path)), "kind": store.kind}

@@ -88,7 +88,7 @@ def pretrain_dino(
     with hold_run_folder(out):
         if is_finished(out):
             raise ValueError(f"Expected a folder for a backbone, but {out} holds a member's run; choose another --out")
-        if check_owner(out, identity) and (out / MADE).is_file():
+        if check_owner(out, identity, "choose another --out, or remove it") and (out / MADE).is_file():
             return read_dino(out)
         task = DinoTask(settings, store, place)  # what is wrong ends here, and claims nothing
         claim_folder(out, identity)

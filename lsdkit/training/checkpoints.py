@@ -14,6 +14,7 @@ from typing import BinaryIO
 import torch
 
 from lsdkit.common import files
+from lsdkit.training.identity import describe_change
 
 NEWEST, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 _MARK = b"lsdkit-sha256:"  # the last bytes of a checkpoint: this mark and 64 hexadecimal digits
@@ -53,10 +54,9 @@ def load(run_dir: Path | str, identity: dict) -> tuple[dict | None, list[str]]:
             os.replace(path, run_dir / DAMAGED)
             notes.append(f"{error}; put aside as {DAMAGED}")
             continue
-        if state["identity"] != identity:
-            difference = files.describe_difference(state["identity"], identity)
+        if other := describe_change(state["identity"], identity):
             raise ValueError(
-                f"The checkpoint {path} belongs to another training: {difference}; "
+                f"The checkpoint {path} belongs to another training: {other}; "
                 "choose another RUN_DIR or remove the folder"
             )
         return state, notes

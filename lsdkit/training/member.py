@@ -120,6 +120,10 @@ class MemberTask:
     def __init__(self, member: Member, store: Store, device: torch.device):
         recipe = member.recipe
         self.member, self.store, self.device, self.epochs = member, store, device, member.epochs
+        if recipe.statistics == "measured" and not recipe.averaging:
+            raise ValueError(
+                "Expected `averaging` above 0 with `statistics` measured, but got 0: add statistics=averaged to it"
+            )
         self.rows, self.notes = training_rows(member, store)  # the faces trained on
         self.network = MultiTask.build(member, torch_generator(member.seed, "init", member.bag))
         self.started_from = start_branches(self.network, recipe, member.appearance)

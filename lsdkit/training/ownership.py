@@ -4,9 +4,10 @@ import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from lsdkit.common.files import describe_difference, hold_lock, read_json, write_json
+from lsdkit.common.files import hold_lock, read_json, write_json
 from lsdkit.data.store import Store
 from lsdkit.recipes import Member
+from lsdkit.training.identity import describe_change
 from lsdkit.training.runs import RESULT, Run, is_finished, read_run
 from lsdkit.training.starting import fingerprint_sources
 
@@ -38,8 +39,8 @@ def identify(member: Member, store: Store) -> dict:
 def check_owner(folder: Path, identity: dict, advice: str = "choose another RUN_DIR or remove the folder") -> bool:
     """Whether the folder is this training's already; `ValueError` where it is another's."""
     claim = folder / CLAIM
-    if claim.is_file() and (owner := read_json(claim)) != identity:
-        raise ValueError(f"{folder} holds another training: {describe_difference(owner, identity)}; {advice}")
+    if claim.is_file() and (other := describe_change(read_json(claim), identity)):
+        raise ValueError(f"{folder} holds another training: {other}; {advice}")
     return claim.is_file()
 
 

@@ -187,7 +187,7 @@ def _read_member(spec: dict, path: Path) -> Member:
     settings = {name: _frozen(value) for name, value in spec["recipe"].items()}
     try:
         return Member(**{**spec, "recipe": Recipe(**settings)})
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"Expected the settings of this version of lsdkit in {path}, but got others: {error}; train the run again"
         ) from error

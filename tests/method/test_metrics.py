@@ -220,6 +220,11 @@ def test_seeds_beyond_chance_widen_an_interval():
     assert (high - 0.5, 0.5 - low) == (pytest.approx(4.303, rel=1e-3), pytest.approx(4.303, rel=1e-3))
     two = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2), (1.0, 0.0, 2)])  # two equal parts: of four
     assert two[1] - 0.5 == pytest.approx(2.776 * 2**0.5, rel=1e-3)
+    apart = 1e-4 * mean + 0.5 * (1 - 1e-4)  # draws of seeds that go apart hold less than the seeds do
+    low, high = metrics.interval_over_seeds(0.5, apart, [(1.0, 1 - 1e-9, 2)])
+    spread = (apart.std() ** 2 + 1e-9) ** 0.5
+    assert (high - low) / 2 <= 1.2 * 4.303 * spread  # t of no fewer than the seeds' two degrees of freedom
+    low, high = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2)])
     known = metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 1e9)])
     assert known[1] - 0.5 == pytest.approx(1.960, rel=1e-3)
     assert np.diff(metrics.interval_over_seeds(0.5, mean, [(1.0, 0.0, 2)], level=0.5)).item() < high - low

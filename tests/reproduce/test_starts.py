@@ -53,10 +53,13 @@ def leave_starts(root, store, names=tuple(STARTS), members=("strong", "weak"), s
 
 def test_a_start_whose_weights_nobody_made_is_left_out(tmp_path):
     assert list(choose_starts()) == ["random", "imagenet", "face", "dino"]
-    assert choose_starts(dino_face="elsewhere")["dino-face"].source == "elsewhere"
+    for name in ("dino", "dino_face"):
+        with pytest.raises(ValueError, match=r"that DINO made, but got elsewhere; lsdkit pretrain dino data/open"):
+            choose_starts(**{name: "elsewhere"})
     files.write_json(tmp_path / "runs" / "dino-face" / "backbone.json", {})
     assert list(choose_starts()) == list(STARTS)
-    assert choose_starts(dino="mine")["dino"].source == "mine"
+    files.write_json(tmp_path / "mine" / "backbone.json", {})
+    assert choose_starts(dino=str(tmp_path / "mine"))["dino"].source == str(tmp_path / "mine")
 
 
 def test_the_table_against_naive_numbers(tiny_store, tmp_path):
@@ -157,7 +160,7 @@ def fake(monkeypatch, tiny_store, tmp_path):
             return ""
 
         def run(self, **options):
-            return run_starts(self.out, **{"recipe": "smoke", "seeds": (0,), "data": str(tiny_store.path)} | options)
+            return run_starts(self.out, **{"recipe": "demo", "seeds": (0,), "data": str(tiny_store.path)} | options)
 
     fake = Fake()
     monkeypatch.setattr(headless, "execute", fake.execute)
@@ -204,9 +207,9 @@ def test_a_failed_run_is_named_and_run_again(fake, capsys):
         ({"seeds": (-1,)}, ValueError, "`SEED`"),
         ({"recipe": "demos"}, ValueError, "'demo'"),
         ({"jobs": -1}, ValueError, "--jobs"),
-        ({"dino": "nowhere"}, ValueError, "'nowhere'"),
-        ({"dino": "dlib_face"}, ValueError, "belong to its backbone narrow, but dlib_face belongs to dlib_face"),
-        ({"dino_face": "dlib_face@nowhere.dat"}, FileNotFoundError, "nowhere.dat"),
+        ({"recipe": "small"}, ValueError, r"\(workshop, demo, tiny\), .* but got small"),
+        ({"dino": "random"}, ValueError, "--dino to be a folder that DINO made, but got random"),
+        ({"dino_face": "nowhere"}, ValueError, "--dino-face to be a folder that DINO made, but got nowhere"),
         ({"data": "nowhere"}, FileNotFoundError, "nowhere"),
     ],
 )
@@ -219,8 +222,8 @@ def test_what_is_wrong_ends_it_before_anything_runs(fake, options, error, words)
 def test_runs_of_another_recipe_or_from_other_weights_are_not_mixed_in(fake):
     fake.run()
     for seeds in ((0,), (1,)):
-        with pytest.raises(ValueError, match=r"holds another training: recipe\..*choose another --out"):
-            fake.run(recipe="small", seeds=seeds)
+        with pytest.raises(ValueError, match=r"holds another training: epochs .*recipe\..*choose another --out"):
+            fake.run(recipe="workshop", seeds=seeds)
     assert len(fake.ran) == 8
 
 

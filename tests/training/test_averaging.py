@@ -282,3 +282,9 @@ def test_the_measured_statistics_are_kept(reference, tiny_store, tmp_path):
     assert {name.rpartition(".")[2] for name in differ} <= {"running_mean", "running_var", "num_batches_tracked"}
     assert not any(name.endswith("graph.bn1.running_mean") for name in differ)  # of the frozen part
     assert read_run(reference.folder).member == MEMBER
+
+
+def test_statistics_are_measured_for_a_mean_of_weights_alone(tiny_store):
+    member = Member(recipe=replace(SMOKE, statistics="measured"))
+    with pytest.raises(ValueError, match="`averaging` above 0 with `statistics` measured, but got 0: add statistics="):
+        MemberTask(member, tiny_store, torch.device("cpu"))
