@@ -29,7 +29,9 @@ def test_the_demo_skips_what_is_finished(tiny_store, tmp_path):
     assert name not in {job.name for job in demo.list_training_jobs(tmp_path, tiny_store)}
     for other in ({**identity, "store": {}}, {**identity, "member": {}}):
         write_json(folder / CLAIM, other)
-        assert name in {job.name for job in demo.list_training_jobs(tmp_path, tiny_store)}
+        with pytest.raises(ValueError, match=f"{name} holds another training: .*; choose another --out, or remove it"):
+            demo.list_training_jobs(tmp_path, tiny_store)
+    write_json(folder / CLAIM, identity)
     (tmp_path / "01_data_statistics").mkdir()
     (tmp_path / "01_data_statistics" / "01_data_statistics.ipynb").write_text("{}")
     assert EARLY - {job.name for job in demo.list_training_jobs(tmp_path, tiny_store)} == {"01_data_statistics"}

@@ -141,7 +141,7 @@ def test_what_is_not_this_member_on_these_faces_is_not_done(fake, tiny_store):
 
 def test_another_recipe_or_store_is_refused(fake, tiny_store):
     fake.run()
-    with pytest.raises(ValueError, match=r"holds another sweep: recipe.alpha is 0.1, not 0.2"):
+    with pytest.raises(ValueError, match=r"holds another sweep: member.recipe.alpha is 0.1, not 0.2"):
         fake.run(Plan(members="extra", recipe="smoke", settings="alpha=0.2"))
     fake.run(Plan(members="extra", recipe="smoke", seeds=(0, 1)))  # more of the same is welcome
     record = files.read_json(fake.out / "sweep.json")
