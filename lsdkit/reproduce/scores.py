@@ -232,7 +232,7 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
         if names not in answers:
             answers[names] = soft_vote(stack[[places[name] for name in names]], vote_way(runs)).argmax(1)
     labels, predicted = labels_of(faces), np.stack(list(answers.values()))  # (B,), (C, B)
-    groups, subjects = {"faces": None}, _read_subjects(runs[0], faces)
+    groups, subjects = {"faces": None}, read_subjects(runs[0], faces["key"])
     groups |= {} if subjects is None else {"subjects": subjects}
     columns = {names: place for place, names in enumerate(answers)}
     points = np.array([metrics.macro_f1(labels, one) for one in predicted])
@@ -301,11 +301,11 @@ def _list_settings(run: Run) -> dict[str, object]:
     return {**settings, f"backbone of {appearance}": backbone}
 
 
-def _read_subjects(run: Run, faces: pd.DataFrame) -> np.ndarray | None:
-    """The subject of each face, (B,), from the store of the runs; None where it is gone or does not say for all."""
+def read_subjects(run: Run, keys: pd.Series) -> np.ndarray | None:
+    """The subject of each of these faces, (B,), from the run's store; None where it is gone or does not say for all."""
     try:
         table = run.open_store().faces.drop_duplicates("key").set_index("key")["subject"]
     except (FileNotFoundError, ValueError):
         return None
-    subjects = table.reindex(faces["key"]).fillna("").to_numpy()
+    subjects = table.reindex(keys).fillna("").to_numpy()
     return subjects if (subjects != "").all() and len(set(subjects)) > 1 else None

@@ -20,7 +20,7 @@ from lsdkit.ensembles.votes import labelled_splits, read_stack
 from lsdkit.figures import plots
 from lsdkit.method import metrics
 from lsdkit.reproduce.formats import bullets, to_markdown
-from lsdkit.reproduce.scores import Estimate, Replicates
+from lsdkit.reproduce.scores import Estimate, Replicates, read_subjects
 from lsdkit.training.predictions import labels_of
 from lsdkit.training.runs import Run, list_runs
 from lsdkit.weights.published import MADE, PUBLISHED, RANDOM
@@ -140,7 +140,8 @@ def compare_starts(folder: Path | str) -> Comparison:
     _check_alike(found)
     split = "test" if "test" in labelled_splits(every) else "validation"
     faces, stack = read_stack(every, split)
-    subjects, people = _read_subjects(every[0], faces["key"])
+    subjects = read_subjects(every[0], faces["key"])
+    people = "" if subjects is None else _describe_people(every[0], set(subjects))
     unit = "faces" if subjects is None else "subjects"
     estimates = _estimate(found, labels_of(faces), stack.argmax(2), {unit: subjects})
     rows = [
@@ -210,17 +211,11 @@ def _summarise(cell: _Cell, found: Mapping, estimates: Mapping, unit: str) -> di
     return row
 
 
-def _read_subjects(run: Run, keys: pd.Series) -> tuple[np.ndarray | None, str]:
-    """The subject of each of these faces and, in words, how many; None and "" where the run's store does not tell."""
-    try:
-        faces = run.open_store().faces.set_index("key")
-    except (FileNotFoundError, ValueError):
-        return None, ""
-    subjects = faces["subject"].reindex(keys).fillna("").to_numpy()  # (B,)
-    trained, people = set(faces.loc[faces["split"] == "train", "subject"]), set(subjects)
-    if "" in people or len(people) < 2:
-        return None, ""
-    return subjects, f" of {len(people)} {'' if people & trained else 'unseen '}people"
+def _describe_people(run: Run, people: Collection[str]) -> str:
+    """How many, and whether the run was trained on none of them."""
+    faces = run.open_store().faces
+    seen = set(faces.loc[faces["split"] == "train", "subject"]) & {*people}
+    return f" of {len(people)} {'' if seen else 'unseen '}people"
 
 
 def _list_notes(found: Mapping[_Cell, Sequence[Run]], runs: pd.DataFrame, faces: str, unit: str) -> tuple[str, ...]:
