@@ -1,6 +1,6 @@
 # make demo   set up, then the paper's method on the open set: notebooks 01 to 05, a small ensemble, a report
 # make test   set up, then every test that needs no GPU
-# make check  set up, then format, lint, notebook hygiene and the fast tests: under a minute
+# make check  set up, then format, lint, notebook hygiene and the fast tests: a minute and a half
 # make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run
 # make env    set up only: creates VENV (default .venv) from pyproject.toml; reused until that file changes
 # make format rewrite sources and notebooks the way `make check` wants them

@@ -120,6 +120,7 @@ def test_an_unknown_row_ends_before_any_work(ablation, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_plan_lists_the_rows_and_runs_nothing(ablation, tmp_path, capsys):
     assert ablation.main(["--store", "absent", "--out", str(tmp_path / "out"), "--network", "--plan"]) == 0
     text = capsys.readouterr().out
@@ -233,6 +234,7 @@ def test_rows_see_what_they_say(ablation, scores, work):
         ablation.take_photographs(scores.view_photographs(work, rows["net"]))
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, monkeypatch):
     trained, train_one = [], benchmark.train_one
     monkeypatch.setattr(benchmark, "train_one", lambda *task: trained.append(task[1].name) or train_one(*task))

@@ -104,6 +104,7 @@ def test_a_store_can_take_the_outline_instead_of_the_jaw(release, tmp_path):
     assert store.kind == "rendered"
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(release, tmp_path):
     assert digests(render_release(tmp_path / "set", jobs=2, **SMALL)) == digests(release)
 

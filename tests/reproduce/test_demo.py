@@ -14,6 +14,7 @@ from tests.fake_runs import answers, leave, make_run
 EARLY = {"01_data_statistics", "02_mixup_visualisation"}
 
 
+@pytest.mark.slow
 def test_the_demo_skips_what_is_finished(tiny_store, tmp_path):
     members = {entry.member.name: entry.member for entry in demo.list_entries()}
     assert sum(member.bag == 0 for member in members.values()) >= 1

@@ -43,6 +43,7 @@ def test_the_hours_are_operations_over_rates():
     assert f"HOURS on 1 x A100, each with a run of its own: {low:.1f} to {high:.1f} h" in text
 
 
+@pytest.mark.slow
 def test_finished_runs_of_the_same_recipe_supply_their_times(tiny_store, tmp_path):
     member = Member(recipe=SMOKE)
     run = train_member(member, tiny_store, tmp_path / "run", device="cpu", progress=False)

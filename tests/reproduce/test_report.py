@@ -35,6 +35,7 @@ def runs(tiny_store, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_alone(runs):
     page = write_report(runs)
     assert page == runs / "report.html"
@@ -54,6 +55,7 @@ def test_the_page_is_whole_and_alone(runs):
     assert "lsdkit report runs" in bare
 
 
+@pytest.mark.slow
 def test_numbers_on_the_page_are_those_of_the_predictions(runs):
     text = write_report(runs, command="make demo").read_text()
     every = list_runs(runs)
@@ -78,6 +80,7 @@ def test_no_run_is_an_error(tmp_path):
         write_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_cell_are_told_and_not_fatal(runs):
     first, copy = list_runs(runs)[0], runs / "again"
     copy.mkdir()
@@ -95,6 +98,7 @@ def copy_run(run, runs, **changes):
     write_run(replace(run, folder=runs / member.name, member=member))
 
 
+@pytest.mark.slow
 def test_several_seeds_have_a_vote_each(runs):
     weak = [run for run in list_runs(runs) if run.member.appearance == "vggface2" and run.member.bag]
     for run in weak:
@@ -114,6 +118,7 @@ def test_score_members_orders_and_names(runs):
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
 
 
+@pytest.mark.slow
 def test_landmark_errors_are_told_where_a_run_has_them(runs):
     errors = ({"landmark_nme": 0.0512, "mean_shape_nme": 0.0977}, {"landmark_nme": 0.0634}, {})
     told = ["0.051 (mean landmarks 0.098)", "0.063", ""]

@@ -167,6 +167,7 @@ def fake(monkeypatch, tiny_store, tmp_path):
     return fake
 
 
+@pytest.mark.slow
 def test_every_start_is_run_once_with_both_branches_from_it(fake, capsys):
     text = fake.run(seeds=(0, 1))
     names = [f"{name}-{member}" for member in ("strong", "weak") for name in ("random", "imagenet", "face", "dino")]
@@ -187,6 +188,7 @@ def test_every_start_is_run_once_with_both_branches_from_it(fake, capsys):
     assert sorted(fake.ran[16:]) == sorted(f"{name}-seed2" for name in names)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_run_again(fake, capsys):
     fake.failing = {"face-weak-seed0"}
     with pytest.raises(SystemExit, match="1"):
@@ -219,6 +221,7 @@ def test_what_is_wrong_ends_it_before_anything_runs(fake, options, error, words)
     assert not fake.ran
 
 
+@pytest.mark.slow
 def test_runs_of_another_recipe_or_from_other_weights_are_not_mixed_in(fake):
     fake.run()
     for seeds in ((0,), (1,)):

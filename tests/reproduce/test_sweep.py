@@ -177,6 +177,7 @@ def test_mistakes_end_it_before_anything_runs(fake, monkeypatch):
     assert not fake.out.exists()
 
 
+@pytest.mark.slow
 def test_two_sweeps_in_one_folder_are_refused(fake):
     fake.seconds = 1.5
     first = threading.Thread(target=fake.run)

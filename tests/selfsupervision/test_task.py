@@ -103,6 +103,7 @@ pretrain_dino([sys.argv[1]], sys.argv[2], settings, device="cpu", progress=False
 """
 
 
+@pytest.mark.slow
 def test_sigkill_loses_nothing(whole, tiny_store, tmp_path):
     given = [str(tiny_store.path), str(tmp_path), str(torch.get_num_threads()), repr(asdict(SMALL))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -200,6 +200,7 @@ def test_a_signal_leaves_a_checkpoint_and_resume_is_exact(reference, store, tmp_
     assert not list(tmp_path.glob("checkpoint*"))
 
 
+@pytest.mark.slow
 def test_dropout_and_the_mean_of_weights_resume_exactly(store, tmp_path, monkeypatch):
     """Dropout draws from torch's global generators, whatever state a caller left them in."""
     member = replace(MEMBER, recipe=replace(TINY, emotion="gradients", averaging=0.9))

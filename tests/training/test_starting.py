@@ -69,6 +69,7 @@ def test_random_weights():
     assert list(starting.start_branches(build(SMOKE), SMOKE, "none")) == ["emotion"]
 
 
+@pytest.mark.slow
 def test_the_papers_branches_start_from_their_own_weights(folder):
     recipe = PAPER.with_source("emotion", f"vggface2_ft@{folder / 'vgg.pkl'}")
     recipe = recipe.with_source("dino", f"dino_resnet50@{folder / 'flat.pth'}")

@@ -283,6 +283,7 @@ def test_weights_of_packages_are_found_by_path_alone(places, monkeypatch):
     assert published.listing().count("[at hand]") == 2 + 1  # and the kit's own
 
 
+@pytest.mark.slow
 def test_the_command_lists_the_packages_weights_and_imports_neither():
     for package in OTHERS.values():
         if importlib.util.find_spec(package) is None:
