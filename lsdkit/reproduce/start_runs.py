@@ -115,7 +115,7 @@ def plan_runs(
 
 
 def _check_alike(member: Member, runs: Sequence[Run]) -> None:
-    """Raise `ValueError` where runs from the same start are of another recipe than the member's, or other weights."""
+    """Raise `ValueError` where runs from the member's start have another recipe, other epochs or other weights."""
     wanted = {"recipe": member.spec()["recipe"], "weights": fingerprint_sources(member.recipe, member.appearance)}
     wanted["epochs"] = member.epochs
     for run in runs:
