@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from lsdkit.data import detection
-from lsdkit.data.decoding import decode
+from lsdkit.data.pictures import open_picture
 
 FACTS = ("photographs", "one pass", "all attempts", "lost")
 
@@ -54,7 +54,7 @@ def main() -> None:
     counts, ways, seconds, boxes = {}, Counter(), np.zeros(2), {}
     rng = np.random.default_rng(0)
     for file in files:
-        image = decode(file.read_bytes())
+        image = open_picture(file)
         once, first = time_search(image, detection.ATTEMPTS[:1])
         face, second = time_search(image, detection.ATTEMPTS)
         seconds += (first, second)

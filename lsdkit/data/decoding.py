@@ -1,66 +1,49 @@
 """Image files to pixels: bytes in, RGB arrays out, with several workers, in the table's order."""
 
 import hashlib
-import io
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
 from lsdkit.common.machine import cores
+from lsdkit.data.pictures import LeftOut, open_picture, read_picture
 from lsdkit.data.release import SIDE
 
 LEAST, MOST = 16, 1024  # pixels, side of a stored image
+APART = 2  # a picture is far from the others' size where its side is this many times the median, or less than 1 / this
 WINDOW = 256  # images in flight, which bounds the memory
 
 
-class LeftOut(Exception):
-    """Not an error but a counted outcome: an image that cannot be used.
+class Decoded(NamedTuple):
+    """A picture as a store takes it.
 
-    `reason` is, of a picture, "unreadable", "no_face" or "duplicate"; of what labels it, "unknown_class",
-    "other_class", "no_expression", "held_out", "malformed", "outside" or "bad_box" (docs/data.md says what each means).
-    `detail` says more.
+    pixels: uint8 (S, S, 3). points: (68, 2) in [-1, 1], or None; status: how they came about. picture: width and height
+    of the upright picture, pixels; cut: of what was brought to the square, the picture itself or a crop of it.
     """
 
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-
-def decode(data: bytes) -> Image.Image:
-    """RGB image from the bytes of a file, turned upright by its EXIF orientation.
-
-    16-bit greys keep their upper 8 bits; transparency is dropped. Raises `LeftOut` ("unreadable") for whatever Pillow
-    cannot decode, truncated files included.
-    """
-    try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if "transparency" in image.info:
-            image = image.convert("RGBA")
-        return image.convert("RGB")
-    except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise LeftOut("unreadable", f"no image format that Pillow knows, {len(data)} bytes") from error
-    except Exception as error:  # Pillow's decoders raise many kinds; each means: not an image we can read
-        raise LeftOut("unreadable", f"{type(error).__name__}: {error}".splitlines()[0][:200]) from error
+    pixels: np.ndarray
+    points: np.ndarray | None
+    status: str
+    picture: tuple[int, int]
+    cut: tuple[int, int]
 
 
 def native_size(table: pd.DataFrame, root: Path) -> int:
     """Side of the first decodable image where it is square and 16 to 1024 pixels, else 112."""
     for path in table["path"]:
         try:
-            width, height = decode((root / path).read_bytes()).size
-        except (OSError, LeftOut):
+            width, height = open_picture(root / path).size
+        except LeftOut:
             continue
         return width if width == height and LEAST <= width <= MOST else SIDE
     return SIDE
@@ -69,7 +52,7 @@ def native_size(table: pd.DataFrame, root: Path) -> int:
 def decode_table(
     table: pd.DataFrame, root: Path, size: int | None, transform: Callable | None, jobs: int | None, progress: bool
 ) -> Iterator[tuple]:
-    """Yield (row, SHA-256 of the file, (uint8 (S, S, 3), landmarks, status) or `LeftOut`) in the table's order.
+    """Yield (row, SHA-256 of the file, `Decoded` or `LeftOut`) in the table's order.
 
     Plain decoding runs in `jobs` threads (Pillow releases the interpreter's lock). A `transform` runs in `jobs`
     processes and must be picklable, because dlib holds that lock; with `jobs` 1 everything runs in this process.
@@ -87,20 +70,40 @@ def decode_table(
                 bar.update()
 
 
+def note_sizes(pictures: Sequence[tuple[int, int]], cuts: Sequence[tuple[int, int]]) -> dict[str, int]:
+    """Faces whose pictures hardly suit a store, counted by note; a note that concerns none is absent.
+
+    pictures, cuts: of each face, `Decoded.picture` and `Decoded.cut`. "tiny_pictures" have a side of less than 16
+    pixels. "stretched_pictures" were not square when they were brought to the square; "pictures_of_another_size" have a
+    shorter side of less than half or more than twice the median.
+
+    >>> note_sizes([(20, 20), (20, 20), (90, 120)], [(20, 20), (20, 20), (90, 120)])
+    {'stretched_pictures': 1, 'pictures_of_another_size': 1}
+    """
+    sides = np.array(cuts).reshape(-1, 2).min(1)
+    apart = (sides > APART * np.median(sides)) | (APART * sides < np.median(sides)) if len(sides) else sides
+    counts = {
+        "tiny_pictures": sum(min(picture) < LEAST for picture in pictures),
+        "stretched_pictures": sum(width != height for width, height in cuts),
+        "pictures_of_another_size": int(apart.sum()),
+    }
+    return {note: count for note, count in counts.items() if count}
+
+
 def _decode_one(source: tuple[str, str], *, root: Path, size: int, transform: Callable | None) -> tuple:
     key, path = source
     digest = b""
     try:
-        data = (root / path).read_bytes()
+        data = read_picture(root / path)
         digest = hashlib.sha256(data).digest()
-        image, points, status = decode(data), None, ""
+        image, points, status = open_picture(data), None, ""
+        picture = image.size
         if transform is not None:
             image, points, status = transform(image, key)
-        if image.size != (size, size):
+        cut = image.size
+        if cut != (size, size):
             image = image.resize((size, size), Image.Resampling.BICUBIC)
-        return digest, (np.asarray(image), points, status)
-    except OSError as error:
-        return digest, LeftOut("unreadable", f"{type(error).__name__}: {error.strerror or error}")
+        return digest, Decoded(np.asarray(image), points, status, picture, cut)
     except LeftOut as left:
         return digest, left
 

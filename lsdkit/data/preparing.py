@@ -5,6 +5,8 @@ folder take turns (a lock file beside it), so that notebooks started together re
 """
 
 import hashlib
+import os
+import stat
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +26,7 @@ from lsdkit.data.datasets import DATA_SETS, read_data_set
 from lsdkit.data.deca import read_deca
 from lsdkit.data.decoding import LEAST, MOST
 from lsdkit.data.landmark_tables import read_table
+from lsdkit.data.pictures import RULES, is_special, quote_name
 from lsdkit.data.readers import Listing, read_csv, read_folder, read_release
 from lsdkit.data.release import RENDERED_MARK, SIDE
 from lsdkit.data.sharing import share_points
@@ -32,6 +35,12 @@ from lsdkit.data.unpacking import check_unpacked
 from lsdkit.data.writer import StoreWriter, write_store
 
 VERSION = 1  # of what this module and its readers do with a source; raised where a change makes other stores of it
+NOTES = {  # of a store's manifest -> in words, where its name is not enough
+    "tiny_pictures": "pictures with a side of less than 16 px, which show little",
+    "stretched_pictures": "pictures that were not square and were stretched (--crop cuts out the face instead)",
+    "pictures_of_another_size": "pictures less than half or more than twice as large as the median one, whose faces "
+    "differ in detail",
+}
 
 
 def prepare_release(source: str | Path, out: str | Path, **options) -> Store:
@@ -99,21 +108,25 @@ def prepare_data_set(
 
 
 def summarise(store: Store) -> str:
-    """What a store holds, as lines of text: faces by split and expression, landmarks, and what was left out and why."""
+    """What a store holds, as lines of text: faces by split and expression, landmarks, what was left out and why.
+
+    Notes at the end tell of copies, and of pictures whose size or shape does not suit a store.
+    """
     counts = pd.DataFrame(store.manifest["counts"]).T
     counts = counts.reindex(columns=[name for name in (*CLASSES, "") if name in counts.columns])
     counts = counts.fillna(0).astype(int).rename(columns={"": "unlabelled"})
     counts["all"] = counts.sum(axis=1)
-    lines = [f"{store.path}: {len(store)} faces ({store.kind}), {store.manifest['size']} px", counts.to_string()]
+    place = quote_name(store.path)
+    lines = [f"{place}: {len(store)} faces ({store.kind}), {store.manifest['size']} px", counts.to_string()]
     how = store.faces["landmarks"].value_counts()
     lines.append("landmarks: " + ", ".join(f"{count} {name}" for name, count in how.items()))
-    where = f" (listed in {store.path / 'left_out.csv'})" if len(store.left_out) else ""
+    where = f" (listed in {place}/left_out.csv)" if len(store.left_out) else ""
     lines.append(f"left out: {len(store.left_out)}{where}")
     for reason, rows in store.left_out.groupby("reason"):
         first = "; ".join(f"{row.path} ({row.detail})" for row in rows.head(2).itertuples())
         lines.append(f"  {reason}: {len(rows)}, such as {first}")
     notes = store.manifest["notes"].items()
-    lines += [f"note: {note.replace('_', ' ')}: {count}" for note, count in notes if count]
+    lines += [f"note: {NOTES.get(note, note.replace('_', ' '))}: {count}" for note, count in notes if count]
     return "\n".join(lines)
 
 
@@ -157,6 +170,8 @@ def _prepare(
     else:
         transform = _transform(landmarks, given, crop, size)
     settings |= {"version": VERSION, "size": size, "landmarks": landmarks, "iscrop_false": iscrop_false, "crop": crop}
+    if any(is_special(listing.root / path) for path in listing.table["path"]):
+        settings["pictures"] = RULES  # a store made before there were rules for such pictures is made again
     settings["source_digest"] = _digest(listing, given, why_missing)
     if transform is not None:
         settings["annotator_version"] = annotators.VERSION
@@ -210,18 +225,25 @@ def _transform(landmarks: str, given: dict, crop: bool, size: int | None) -> Cal
 
 def _digest(listing: Listing, landmarks: dict, why_missing: dict) -> str:
     """Changes with the table, the landmarks, and each file's size and time: is a store still its source's?"""
-    digest = hashlib.sha256(listing.table.to_csv(index=False).encode())
+    digest = hashlib.sha256(listing.table.to_csv(index=False).encode(errors="surrogatepass"))
     for row in listing.left_out:
-        digest.update(f"{row['path']},{row['reason']},{row['detail']};".encode())
+        digest.update(f"{row['path']},{row['reason']},{row['detail']};".encode(errors="surrogatepass"))
     for path in listing.table["path"]:
-        file = listing.root / path
-        status = file.stat() if file.is_file() else None
-        digest.update(f"{status.st_size},{status.st_mtime_ns};".encode() if status else b"none;")
+        digest.update(f"{_stamp(listing.root / path)};".encode())
     for key in sorted(landmarks):
         digest.update(key.encode() + landmarks[key].tobytes())
     for key in sorted(why_missing):
         digest.update(f"{key},{why_missing[key]};".encode())
     return digest.hexdigest()
+
+
+def _stamp(file: Path) -> str:
+    """Size and time of a file; "none" where there is none, or none that can be."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):
+        return "none"
+    return f"{status.st_size},{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else "none"
 
 
 def refuse_another_source(out: Path, reader: str, source: Path) -> None:

@@ -20,10 +20,11 @@ import pandas as pd
 from lsdkit.common.expressions import CLASSES, EXPRESSIONS, EXTRA, SPELLINGS, index_of, name_of, recognise
 from lsdkit.common.seeds import numpy_generator
 from lsdkit.data.landmark_tables import extract_points
+from lsdkit.data.pictures import SUFFIXES, explain_suffix, quote_name
 from lsdkit.data.release import CLASS_FOLDERS, FOLDER_OF_SPLIT, LIST_HEADER, TEST, TRAIN, VALIDATION
 from lsdkit.data.store import COLUMNS, SPLITS
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")  # any case
+NOT_FACES = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin"}  # thumbnails, resources, bins; any case
 SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "val": "validation"}
 SPLIT_NAMES |= {"valid": "validation", "test": "test", "testing": "test", "extra": "extra"}
 NONE = "none"  # what `names` of `read_folder` calls a folder that shows no expression
@@ -63,17 +64,17 @@ def read_release(folder: str | Path) -> Listing:
             f"Expected the folders {TRAIN} and {VALIDATION} in {root}, but {' and '.join(missing)} is absent. Found: "
             f"{_join(path.name + '/' for path in list_folders(root))}. Another layout: `lsdkit prepare folder`"
         )
-    rows = []
+    rows, left_out = [], []
     for split in ("train", "validation"):
         place = root / FOLDER_OF_SPLIT[split]
-        faces = _list_classes(root, place, split, {}, [])
+        faces = _list_classes(root, place, split, {}, left_out)
         if absent := sorted(set(EXPRESSIONS) - {row["expression"] for row in faces}):
             wanted = ", ".join(CLASS_FOLDERS)
             raise ValueError(f"Expected images of {wanted} in {place}, but found none of {', '.join(absent)}")
         rows += faces
     if (root / TEST).is_dir():
         rows += _list_tests(root / TEST)
-    listing = Listing(root, tabulate(rows))
+    listing = Listing(root, tabulate(rows), left_out)
     return _add_release_table(listing) if (root / "faces.csv").is_file() else listing
 
 
@@ -89,7 +90,8 @@ def read_folder(
 
     Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
     drawn by `seed` image by image (one person may land on both sides), becomes the validation set; `split` puts all
-    faces in one split instead. Files beside the folders are ignored. `names` says which expression a class folder
+    faces in one split instead. Files beside the folders are ignored. Pictures that Pillow has no reader for, such as
+    HEIC, are left out ("unreadable"). `names` says which expression a class folder
     stands for whose own name does not, such as {"1": "surprise"}; "none" leaves its images out. Raises `ValueError` for
     an empty class folder, for one whose name is no expression (with the nearest known spelling; of a number, with the
     commands that know the data sets' codes), and for a name in `names` that no folder has.
@@ -167,17 +169,44 @@ def check_folder(folder: str | Path) -> Path:
 
 
 def list_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not _is_hidden(path.name, "__"))
 
 
 def list_images(folder: Path) -> list[str]:
-    """Image files at any depth, relative to the folder, hidden ones left away, in natural order (2 before 10)."""
-    images = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inner = "" if place == str(folder) else Path(place).relative_to(folder).as_posix() + "/"
-        images += [inner + name for name in names if name.lower().endswith(IMAGES) and not name.startswith(".")]
+    """Picture files at any depth, relative to the folder, in natural order (2 before 10).
+
+    Those that Pillow cannot open are among them (`lsdkit.data.pictures.explain_suffix` tells which). Hidden ones are
+    not, nor what systems keep in `NOT_FACES`. Linked folders are followed, each once; one that leads to a folder that
+    is listed already, or to one that holds `folder` itself, is not. Raises `PermissionError` for a folder that may not
+    be read.
+    """
+    folder, images, listed, waiting = str(folder), [], set(), [str(folder)]
+    top = os.path.join(os.path.realpath(folder), "")
+    while waiting:
+        start = waiting.pop(0)
+        real = os.path.realpath(start)
+        if real in listed or (start != folder and top.startswith(os.path.join(real, ""))):
+            continue
+        links = []
+        for place, folders, names in os.walk(start, onerror=_refuse_denied):
+            listed.add(os.path.realpath(place))
+            folders[:] = [name for name in folders if not _is_hidden(name)]
+            paths = [os.path.join(place, name) for name in folders]
+            links += [path for path in paths if os.path.islink(path)]
+            folders[:] = [os.path.basename(path) for path in paths if os.path.realpath(path) not in listed]
+            inside = "" if place == folder else Path(os.path.relpath(place, folder)).as_posix() + "/"
+            images += [inside + name for name in names if name.lower().endswith(SUFFIXES) and not _is_hidden(name)]
+        waiting += sorted(links)
     return sorted(images, key=_split_numbers)
+
+
+def _is_hidden(name: str, *also: str) -> bool:
+    return name.startswith((".", *also)) or name.lower() in NOT_FACES
+
+
+def _refuse_denied(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def _split_numbers(text: str) -> list[tuple[int, int | str]]:
@@ -192,7 +221,10 @@ def _check_names(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _list_classes(root: Path, folder: Path, split: str, names: Mapping[str, str], left_out: list[dict]) -> list[dict]:
-    """Rows of a folder that holds a folder per expression; images of those that `names` calls "" go to `left_out`."""
+    """Rows of a folder that holds a folder per expression.
+
+    Images of folders that `names` calls "", and those that Pillow has no reader for, go to `left_out`.
+    """
     rows, folders = [], list_folders(folder)
     for path in folders:
         images, name = list_images(path), names.get(path.name, recognise(path.name))
@@ -218,10 +250,16 @@ def _list_classes(root: Path, folder: Path, split: str, names: Mapping[str, str]
                 f"{len(images)} images; {_suggest(path.name)}"
             )
         if not images:
-            raise ValueError(f"Expected images in {path} ({', '.join(IMAGES)}), but found none; fill or remove it")
+            raise ValueError(f"Expected images in {path} ({', '.join(SUFFIXES)}), but found none; fill or remove it")
         place = "extra" if name in EXTRA else split
         inside = path.relative_to(root).as_posix()
+        unread = {i: detail for i in images if (detail := explain_suffix(i))}
+        left_out += [{"path": f"{inside}/{i}", "reason": "unreadable", "detail": why} for i, why in unread.items()]
+        images = [i for i in images if i not in unread]
         rows += [make_row(f"{place}/{name}/{i.rpartition('.')[0]}", place, name, "", f"{inside}/{i}") for i in images]
+    if not rows and left_out:
+        first = "; ".join(f"{row['path']}: {row['detail']}" for row in left_out[:3])
+        raise ValueError(f"Expected faces in {folder}, but none of {len(left_out)} images can be used: {first}")
     if not rows:
         names = _join(path.name for path in folder.iterdir())
         raise ValueError(f"Expected a folder per expression in {folder} ({', '.join(EXPRESSIONS)}), but found: {names}")
@@ -231,7 +269,7 @@ def _list_classes(root: Path, folder: Path, split: str, names: Mapping[str, str]
 def _list_tests(folder: Path) -> list[dict]:
     """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
     images, listed = list_images(folder), {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in IMAGES and _is_list(path)):
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in SUFFIXES and _is_list(path)):
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
     rows = []
@@ -256,8 +294,12 @@ def make_row(*values: str) -> dict[str, str]:
 
 
 def tabulate(rows: list[dict]) -> pd.DataFrame:
-    """Table with unique keys: where two files of a class share a stem, the later one's key gets "~2", "~3", ..."""
+    """Table with unique keys: where two files of a class share a stem, the later one's key gets "~2", "~3", ...
+
+    Keys are text of one line (`lsdkit.data.pictures.quote_name`), paths are the files' own.
+    """
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table["key"] = table["key"].map(quote_name)
     repeat = table.groupby("key").cumcount()
     table["key"] = table["key"].where(repeat == 0, table["key"] + "~" + (repeat + 1).astype(str))
     return table

@@ -14,7 +14,8 @@ import pandas as pd
 from lsdkit.common import files
 from lsdkit.common.expressions import CLASSES
 from lsdkit.common.landmarks import POINTS
-from lsdkit.data.decoding import LeftOut, decode_table
+from lsdkit.data.decoding import decode_table, note_sizes
+from lsdkit.data.pictures import LeftOut, quote_name
 from lsdkit.data.store import CHECKED, COLUMNS, FORMAT, KINDS, LABELS, SPLITS, Store
 
 
@@ -65,11 +66,11 @@ class StoreWriter:
     ) -> list[tuple]:
         """Add a face, unless it is a copy: returns the earlier faces that it equals, the one in its way first, or [].
 
-        face: a row of a table, with the attributes key, split, expression, subject, path. pixels: uint8 (S, S, 3), or
-        (S, S, 1) for grey, S the same for all.
-        points: (68, 2) in [-1, 1] of the picture, or None. status: where they came from; one that does not begin with
-        "missing" becomes "missing" where they are not all there. digest: what equal pictures have in common; "" = not
-        compared. origin: faces of one origin are never copies of each other.
+        face: a row of a table, with the attributes key, split, expression, subject, path; they are stored as text of
+        one line (`lsdkit.data.pictures.quote_name`). pixels: uint8 (S, S, 3), or (S, S, 1) for grey, S the same for
+        all. points: (68, 2) in [-1, 1] of the picture, or None. status: where they came from; one that does not begin
+        with "missing" becomes "missing" where they are not all there. digest: what equal pictures have in common; "" =
+        not compared. origin: faces of one origin are never copies of each other.
 
         A face whose digest occurred in the same split is not added, except in "test", where a submission needs an
         answer for each image: the caller says so by `leave_out`. `notes` count equal pictures under two expressions
@@ -86,7 +87,7 @@ class StoreWriter:
         if not np.isfinite(points).all() and not status.startswith("missing"):
             status = "missing"
         self.points.append(points)
-        self.faces.append((*(getattr(face, name) for name in COLUMNS), status))
+        self.faces.append(tuple(map(quote_name, (*(getattr(face, name) for name in COLUMNS), status))))
         return []
 
     def _find_copies(self, face: tuple, digest: bytes, origin: str) -> list[tuple]:
@@ -101,7 +102,7 @@ class StoreWriter:
 
     def leave_out(self, path: str, reason: str, detail: str) -> None:
         """Name an image that is not in the store, and why."""
-        self.left_out.append((path, reason, detail))
+        self.left_out.append((quote_name(path), reason, quote_name(detail)))
 
     def inherit(self, store: Store, rename: Callable[[str], str] = str) -> None:
         """Add the notes of a store that this one is made of, and what it left out, under renamed paths."""
@@ -187,6 +188,7 @@ def write_store(
     nothing is left, for a malformed table, or where `out` holds something that is not a store.
     """
     _check_table(table, kind)
+    pictures, cuts = [], []
     with StoreWriter(out, across_splits=across_splits) as writer:
         for row in left_out:
             writer.leave_out(**row)
@@ -194,14 +196,18 @@ def write_store(
             if isinstance(result, LeftOut):
                 writer.leave_out(row.path, result.reason, result.detail)
                 continue
-            pixels, points, status = result
+            points, status = result.points, result.status
             if transform is None:
                 points = landmarks.get(row.key)
                 status = why_missing.get(row.key, "missing") if points is None else landmark_source
-            if copies := writer.add(row, pixels, points, status, digest=digest):
+            if copies := writer.add(row, result.pixels, points, status, digest=digest):
                 differ = {copy.expression for copy in copies} - {"", row.expression}
                 detail = f"same bytes as {copies[0].key}" + (f", labelled {copies[0].expression}" if differ else "")
                 writer.leave_out(row.path, "duplicate", detail)
+            else:
+                pictures.append(result.picture)
+                cuts.append(result.cut)
+        writer.notes |= note_sizes(pictures, cuts)
         return writer.finish(kind=kind, source=source, settings=settings)
 
 

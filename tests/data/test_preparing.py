@@ -1,10 +1,16 @@
 """From each kind of source to a store: what the store then says, when it is kept, and what ends at once."""
 
+import json
+import os
+
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from lsdkit.data import preparing
 from lsdkit.data.detection import dlib_models
+from lsdkit.data.pictures import RULES
 from lsdkit.data.release import RENDERED_MARK
 from lsdkit.data.store import Store
 from tests.small_release import photo, point_table, points, write_release
@@ -139,3 +145,86 @@ def test_a_damaged_store_is_made_again(tmp_path):
     with pytest.warns(UserWarning, match="made again"):
         preparing.prepare_folder(source, tmp_path / "out", **QUIET)
     assert images.read_bytes() == whole
+
+
+def odd_folder(root):
+    """`folder`, and in its class happy whatever else lies in such folders."""
+    happy = folder(root) / "happy"
+    for seed, name in enumerate(("a\rb.jpg", "c\nd.jpg", os.fsdecode(b"caf\xe9.jpg"))):
+        photo(happy / "new.jpg", seed)
+        os.rename(happy / "new.jpg", happy / name)
+    os.mkfifo(happy / "fifo.jpg")
+    (happy / "broken.jpg").symlink_to("gone.jpg")
+    (happy / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (happy / "page.jpg").write_text("<!DOCTYPE html>")
+    photo(happy / "@eaDir" / "0.jpg", 5)
+    return root
+
+
+def test_odd_names_and_files_end_nothing_and_are_named(tmp_path):
+    source, out = odd_folder(tmp_path / "in"), tmp_path / "out"
+    store = preparing.prepare_folder(source, out, progress=False, jobs=2, split="train")
+    store.verify()
+    assert len(store) == len(Store.open(out)) == 13
+    assert [key for key in store.keys if "'" in key] == [
+        "train/HAPPINESS/'a\\rb'",
+        "train/HAPPINESS/'c\\nd'",
+        "train/HAPPINESS/'caf\\udce9'",
+    ]
+    assert store.left_out[["path", "detail"]].to_numpy().tolist() == [
+        ["happy/phone.heic", "Pillow does not read .heic files: convert it to JPEG or PNG"],
+        ["happy/broken.jpg", "a link to gone.jpg, which is not there"],
+        ["happy/fifo.jpg", "a FIFO, not a file"],
+        ["happy/page.jpg", "a web page instead of a picture: download it again"],
+    ]
+    assert "unreadable: 4, such as happy/phone.heic (Pillow does not read .heic" in preparing.summarise(store)
+    made = (out / "manifest.json").stat().st_mtime_ns
+    preparing.prepare_folder(source, out, progress=False, jobs=2, split="train")
+    assert (out / "manifest.json").stat().st_mtime_ns == made
+
+
+def test_a_line_end_in_a_subject_and_paths_that_no_file_has(tmp_path):
+    folder(tmp_path / "in")
+    table = pd.DataFrame(
+        [("in/happy/0.jpg", "happy", "anna\r2"), ("in/sad/0.jpg", "sad", "a$_^$b"), ("in/sad/1.jpg", "sad", "c\nd")]
+        + [(path, "sad", "") for path in ("in/\0.jpg", "x" * 300 + ".jpg", "/dev/zero", "in/sad")],
+        columns=["path", "expression", "subject"],
+    )
+    table.to_csv(tmp_path / "faces.csv", index=False, lineterminator="\n", quoting=1)
+    store = preparing.prepare_csv(tmp_path / "faces.csv", tmp_path / "out", split="train", **QUIET)
+    assert Store.open(store.path).faces["subject"].tolist() == ["'anna\\r2'", "a$_^$b", "'c\\nd'"]
+    assert store.left_out["detail"].tolist() == [
+        "a name that no file has: embedded null byte",
+        "OSError: File name too long",
+        "a device, not a file",
+        "a folder, not a file",
+    ]
+
+
+def test_pictures_of_odd_sizes_are_told_in_the_summary(tmp_path):
+    source = folder(tmp_path / "in")
+    plain = preparing.summarise(preparing.prepare_folder(source, tmp_path / "plain", **QUIET))
+    assert "note" not in plain
+    for name, size in (("wide", (60, 45)), ("dot", (1, 1)), ("large", (41, 41)), ("half", (10, 10))):
+        photo(source / "sad" / f"{name}.jpg", 7, size)
+    store = preparing.prepare_folder(source, tmp_path / "out", **QUIET)
+    text = preparing.summarise(store)
+    assert "pictures with a side of less than 16 px, which show little: 2" in text
+    assert "pictures that were not square and were stretched (--crop cuts out the face instead): 1" in text
+    assert "pictures less than half or more than twice as large as the median one, whose faces differ in" in text
+    assert store.manifest["notes"]["pictures_of_another_size"] == 3
+
+
+def test_only_stores_of_pictures_whose_rules_changed_are_made_again(tmp_path):
+    source, out = folder(tmp_path / "in"), tmp_path / "out"
+    assert "pictures" not in preparing.prepare_folder(source, out, **QUIET).manifest["settings"]
+    Image.new("RGBA", (20, 20), (200, 0, 0, 0)).save(source / "sad" / "empty.png")
+    clear = Image.new("RGBA", (20, 20), (200, 0, 0, 128))
+    clear.save(source / "sad" / "clear.png")
+    store = preparing.prepare_folder(source, out, **QUIET)
+    assert np.abs(store.images[store.keys.index("train/SADNESS/clear")] - np.array([164, 64, 64])).max() <= 1
+    assert store.left_out["detail"].tolist() == ["transparent all over"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["settings"]["pictures"]  # as an earlier version wrote it
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert preparing.prepare_folder(source, out, **QUIET).manifest["settings"]["pictures"] == RULES

@@ -1,10 +1,12 @@
 """Readers of the release, of folders and of CSV files: what they list, and what ends them at once."""
 
+import os
+
 import pandas as pd
 import pytest
 
 from lsdkit.common.landmarks import COORDINATES
-from lsdkit.data.readers import read_csv, read_folder, read_release
+from lsdkit.data.readers import list_folders, list_images, read_csv, read_folder, read_release
 from lsdkit.data.release import CLASS_FOLDERS, LIST_HEADER, TEST, TRAIN, VALIDATION
 
 
@@ -154,6 +156,65 @@ def test_folder_ends_at_misspelt_empty_and_absent_classes(tmp_path):
         read_folder(tmp_path / "a", validation=20)
     with pytest.raises(FileNotFoundError):
         read_folder(tmp_path / "absent")
+
+
+def test_pictures_of_every_suffix_are_listed_and_what_is_none_is_not(tmp_path):
+    names = ["1.JPG", "2.jfif", "3.avif", "4.ppm", "5.heic", "6.nef", "10.tiff"]
+    touch(tmp_path, *names, ".hidden.jpg", "._1.jpg", "Thumbs.db", "notes.txt", "jpg")
+    for place in ("@eaDir", "__MACOSX", ".thumbs", "#recycle", "person/@eaDir"):
+        touch(tmp_path / place, "1.jpg")
+    touch(tmp_path / "person", "1.jpg")
+    touch(tmp_path / "@anna", "1.jpg")  # a name on the web, no system's folder
+    (tmp_path / "folder.jpg").mkdir()
+    assert list_images(tmp_path) == [*names, "@anna/1.jpg", "person/1.jpg"]
+    assert [folder.name for folder in list_folders(tmp_path)] == ["@anna", "folder.jpg", "person"]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    root, other = tmp_path / "in" / "happy", tmp_path / "other"
+    touch(root / "own", "1.jpg")
+    touch(other / "deep", "2.jpg")
+    touch(other, "3.jpg")
+    touch(tmp_path / "in" / "sad", "4.jpg")
+    (root / "a").symlink_to(root / "own")  # listed by its own name
+    (root / "b").symlink_to(other / "deep")
+    (root / "c").symlink_to(other)  # its folder deep is listed as b
+    (root / "d").symlink_to(other)
+    (root / "self").symlink_to(root)
+    (root / "up").symlink_to(tmp_path / "in")  # would bring in the other classes
+    (other / "deep" / "back").symlink_to(other)
+    (root / "gone").symlink_to(tmp_path / "gone")
+    assert list_images(root) == ["b/2.jpg", "c/3.jpg", "own/1.jpg"]
+    (tmp_path / "link").symlink_to(root)  # a class folder may be a link itself
+    assert list_images(tmp_path / "link") == list_images(root)
+
+
+def test_pictures_without_a_reader_are_named_and_cost_no_other_its_key(tmp_path):
+    touch(tmp_path / "fear", "1.CR2", "1.jpg", "2.heic", "2.jpg")
+    listing = read_folder(tmp_path, validation=0)
+    assert listing.table["key"].tolist() == ["train/FEAR/1", "train/FEAR/2"]
+    assert listing.table["path"].tolist() == ["fear/1.jpg", "fear/2.jpg"]
+    assert [(row["path"], row["reason"]) for row in listing.left_out] == [
+        ("fear/1.CR2", "unreadable"),
+        ("fear/2.heic", "unreadable"),
+    ]
+    assert listing.left_out[1]["detail"] == "Pillow does not read .heic files: convert it to JPEG or PNG"
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / "fear" / name).unlink()
+    with pytest.raises(ValueError, match=r"none of 2 images can be used: fear/1.CR2: Pillow does not read .cr2 files"):
+        read_folder(tmp_path)
+
+
+def test_release_names_pictures_without_a_reader(tmp_path):
+    touch(release(tmp_path) / TRAIN / "FEAR", "7.heic")
+    assert [row["path"] for row in read_release(tmp_path).left_out] == [f"{TRAIN}/FEAR/7.heic"]
+
+
+def test_keys_are_text_of_one_line_and_paths_are_the_files(tmp_path):
+    touch(tmp_path / "fear", "a\rb.jpg", os.fsdecode(b"caf\xe9.jpg"), "ä.jpg")
+    table = read_folder(tmp_path, validation=0).table
+    assert sorted(table["key"]) == ["train/FEAR/'a\\rb'", "train/FEAR/'caf\\udce9'", "train/FEAR/ä"]
+    assert all((tmp_path / path).is_file() for path in table["path"])
 
 
 def write_csv(tmp_path, text):

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lsdkit.data.datasets.labels import DataSet, Labelled, Misread, find_first, find_pictures, number_codes, read_lines
-from lsdkit.data.decoding import LeftOut, decode
+from lsdkit.data.pictures import LeftOut, open_picture
 
 LISTS = ("label.lst", "label/label.lst")
 PICTURES = ("origin", "image/origin")
@@ -46,7 +46,7 @@ def _read_faces(root: Path, listed: str) -> Iterator[Labelled | Misread]:
 
 def _cut_box(file: Path, box: tuple[int, int, int, int]) -> Image.Image:
     """What a box (left, top, right, bottom) holds of a picture; the border is repeated where it sticks out."""
-    image = decode(file.read_bytes())
+    image = open_picture(file)
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         raise LeftOut("bad_box", f"left {left}, top {top}, right {right}, bottom {bottom}: it is empty")
