@@ -1,6 +1,8 @@
-"""What a run or an ensemble answers: faces in, probabilities of the six expressions out."""
+"""What a run, an ensemble or a packed model answers: faces in, probabilities of the six expressions out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,28 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.files import write_table
 from lsdkit.common.paths import project_path, resolve
 from lsdkit.data.store import SPLITS, Store
+from lsdkit.data.viewing import View
 from lsdkit.ensembles.rules import find_ensemble, group_by_seed, select_members
 from lsdkit.ensembles.votes import vote_runs, vote_way
 from lsdkit.method.bagging import soft_vote
+from lsdkit.method.network import MultiTask
 from lsdkit.method.views import to_float
+from lsdkit.recipes import Member
 from lsdkit.training import evaluation
+from lsdkit.training.bundles import SUFFIX, Packed, load_bundle
 from lsdkit.training.predictions import prediction_table
 from lsdkit.training.runs import Run, is_finished, list_runs, read_run
 from lsdkit.weights.dan import from_official
 from lsdkit.weights.published import locate, parse
 
 ALL = ("", "all")
+SHIPPED = {"open-1": "open_1.safetensors"}  # packed models that come with the kit: name -> file in lsdkit/models
+Voter = Run | Packed  # what has a vote: a trained network and its settings
 DAN_SIZE, DAN_BATCH = 224, 32  # pixels that the official DAN is shown; faces at a time
 
 
 def predict(
-    runs: Run | Path | str | Sequence[Run | Path | str],
+    runs: Voter | Path | str | Sequence[Run | Path | str],
     faces: Store | np.ndarray,
     *,
     split: str = "test",
@@ -36,16 +44,15 @@ def predict(
 ) -> np.ndarray:
     """Probabilities (B, 6) of anger, disgust, fear, happiness, sadness and surprise, by a run or the vote of several.
 
-    `runs`: a run or its folder, several of them, or a folder of runs, all of which vote as their recipe says. `faces`:
-    square crops, uint8 RGB (B, S, S, 3), or a store, whose faces of `split` are taken. `aligned`: whether they are cut
-    as our alignment cuts them, eyes and mouth in the same places; a network whose weights take a window of such crops
-    is shown the whole picture where they are not. Without it, crops are taken as aligned, and a store as it says itself
-    (`Store.aligned`). Raises `ValueError` where the recipes vote in different ways, for another type or shape, where
-    `aligned` is not what a store says, and where nothing is finished.
+    `runs`: a run or its folder, several of them, a folder of runs, all of which vote as their recipe says, or a packed
+    model (its file, or its name where it is one of `SHIPPED`). `faces`: square crops, uint8 RGB (B, S, S, 3), or a
+    store, whose faces of `split` are taken. A network that learned from a part of the crops, or without colour, is
+    shown the same of whole crops (`lsdkit.data.viewing.View.show`). `aligned`: whether faces are cut as our alignment
+    cuts them, eyes and mouth in the same places; a network whose weights take a window of such crops is shown the whole
+    picture where they are not. Without it, crops are taken as aligned, and a store as it says itself (`Store.aligned`).
+    Raises `ValueError` where the recipes vote in different ways, for another type or shape, for crops that are neither
+    whole nor the part that was learned from, where `aligned` is not what a store says, and where nothing is finished.
     """
-    if isinstance(runs, Path | str):
-        runs = choose_runs(runs)[1]
-    runs = [run if isinstance(run, Run) else read_run(run) for run in ([runs] if isinstance(runs, Run) else runs)]
     if isinstance(faces, Store):
         if aligned not in (None, faces.aligned):
             raise ValueError(
@@ -61,12 +68,118 @@ def predict(
                 f"{faces.dtype} {faces.shape}; `lsdkit prepare folder --crop` makes a store of photographs"
             )
         rows = np.arange(len(faces))
-    where, way, stack, cut = choose_device(device), vote_way(runs), [], aligned is None or bool(aligned)
-    for run in runs:
-        network = evaluation.load_network(run.folder, where)
-        logits = evaluation.predict_logits(network, faces, rows, run.member, where, aligned=cut)
-        stack.append(evaluation.softmax(logits))
+    voters = find_voters(runs)[1]
+    where, way, stack = choose_device(device), vote_way(voters), []
+    for voter in voters:
+        asked = load_voter(voter, where), voter.member, voter.find_view(), where
+        stack.append(_ask(*asked, faces, rows, aligned is None or bool(aligned)))
     return soft_vote(stack, way) if len(rows) else np.empty((0, len(EXPRESSIONS)))
+
+
+def find_voters(model: Voter | Path | str | Sequence[Voter | Path | str]) -> tuple[str, list[Voter]]:
+    """What votes, in words, and the networks that do, none of them loaded yet.
+
+    `model` is one of `SHIPPED` by name, the file of a packed model, a run or its folder, several of them, or a folder
+    of runs, all of which vote. Raises `FileNotFoundError` where there is nothing, and what `load_bundle` and
+    `choose_runs` raise.
+    """
+    if isinstance(model, Run | Packed):
+        return f"the run {model.name}", [model]
+    if isinstance(model, str) and model in SHIPPED:
+        bundle = load_bundle(shipped_file(model))
+        if bundle.name != model:
+            raise ValueError(f"Expected {bundle.file} to be {model}, but it is {bundle.name!r}; install lsdkit again")
+        return model, list(bundle.members)
+    if isinstance(model, Path | str):
+        path = Path(model) if Path(model).exists() else resolve(model)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"Expected a model, but there is nothing at {path}; name {' or '.join(SHIPPED)}, a packed model "
+                f"({SUFFIX}), a run's folder or a folder of runs"
+            )
+        if path.is_file():
+            bundle = load_bundle(path)
+            return bundle.name, list(bundle.members)
+        return choose_runs(path)
+    voters = [voter if isinstance(voter, Run | Packed) else read_run(voter) for voter in model]
+    return f"{len(voters)} runs", voters
+
+
+def shipped_file(name: str) -> Path:
+    """The file of a packed model that comes with the kit; `FileNotFoundError` where this installation lacks it."""
+    file = Path(str(resources.files("lsdkit.models").joinpath(SHIPPED[name])))
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"Expected the model {name} at {file}, but there is no such file; install lsdkit again, or name a run, a "
+            "folder of runs or a packed model with --model"
+        )
+    return file
+
+
+def load_voter(voter: Voter, device: torch.device | str = "cpu") -> MultiTask:
+    """The trained network of a run, or of a member of a packed model, in evaluation mode."""
+    return voter.build(device) if isinstance(voter, Packed) else evaluation.load_network(voter.folder, device)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Voters whose networks are in memory, for faces that come bit by bit."""
+
+    name: str
+    voters: tuple[Voter, ...]
+    views: tuple[View, ...]
+    networks: tuple[MultiTask, ...]
+    device: torch.device
+
+    @classmethod
+    def load(cls, model: Voter | Path | str | Sequence[Voter | Path | str], device: str = "auto") -> "Panel":
+        """The networks of `find_voters` on a device; raises `ValueError` where their recipes vote in different ways."""
+        (name, voters), where = find_voters(model), choose_device(device)
+        vote_way(voters)
+        views = tuple(voter.find_view() for voter in voters)
+        return cls(name, tuple(voters), views, tuple(load_voter(voter, where) for voter in voters), where)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the aligned crops that it asks for, in pixels, the first voter's first."""
+        return tuple(dict.fromkeys(view.pixels for view in self.views))
+
+    def ask(self, crops: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Probabilities (B, 6) of B faces, from their aligned crops of each of `sizes`: uint8 (B, S, S, 3)."""
+        count = len(crops[self.sizes[0]])
+        if not count:
+            return np.empty((0, len(EXPRESSIONS)))
+        stack = [
+            _ask(network, voter.member, view, self.device, crops[view.pixels], np.arange(count), True)
+            for network, voter, view in zip(self.networks, self.voters, self.views, strict=True)
+        ]
+        return soft_vote(stack, vote_way(self.voters))
+
+
+def _ask(
+    network: MultiTask,
+    member: Member,
+    view: View,
+    device: torch.device,
+    faces: Store | np.ndarray,
+    rows: np.ndarray,
+    aligned: bool,
+) -> np.ndarray:
+    """Probabilities (B, 6) that a network gives these rows of a store or of uint8 (N, S, S, 3), shown as it learned."""
+    if not view.plain and not (isinstance(faces, Store) and faces.view == view):
+        aligned = view.whole and (faces.aligned if isinstance(faces, Store) else aligned)
+        faces = _Shown(faces.images if isinstance(faces, Store) else faces, view)
+    return evaluation.softmax(evaluation.predict_logits(network, faces, rows, member, device, aligned=aligned))
+
+
+class _Shown:
+    """Pictures as a network is shown them, made when they are taken."""
+
+    def __init__(self, images: np.ndarray, view: View):
+        self.images, self.view = images, view
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.view.show(self.images[rows])
 
 
 def choose_runs(

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from lsdkit.common.paths import resolve
 from lsdkit.data.preparing import hold_folder, keep_finished, refuse_another_source
 from lsdkit.data.store import KINDS, Store
+from lsdkit.data.viewing import View
 from lsdkit.data.writer import StoreWriter
 
 VERSION = 1  # raise it when the same settings give other stores
@@ -54,6 +55,9 @@ def join_stores(paths: Sequence[str | Path], out: str | Path, *, kind: str = "",
         "stores": {name: store.manifest["checksums"] for name, store in stores.items()},
     }
     settings |= {"crop": True} if all(store.aligned for store in stores.values()) else {}  # see `Store.aligned`
+    views = {store.view for store in stores.values()}
+    if len(views) == 1 and not (view := views.pop()).plain:
+        settings["view"] = view.describe()
     source = " + ".join(str(path.resolve()) for path in sources)
     with hold_folder(out):
         refuse_another_source(out, "join", source)
@@ -70,16 +74,17 @@ def view_store(
     601, by Pillow) in all channels. Raises `ValueError` for a window that does not lie in the picture.
     """
     pixels = store.images.shape[1]
-    left, top, side = (round(share * pixels) for share in window)
-    if min(left, top) < 0 or side < 1 or max(left, top) + side > pixels:
-        raise ValueError(f"Expected a window (left, top, side) inside a picture of side 1, but got {window}")
+    left, top, side = place = tuple(round(share * pixels) for share in window)
+    try:
+        view = View(pixels, place, grey)
+    except ValueError as error:
+        raise ValueError(f"Expected a window (left, top, side) inside a picture of side 1, but got {window}") from error
     centre = 2 * (np.array([left, top]) + side / 2) / pixels - 1  # of the window, in [-1, 1] of the picture
     landmarks = (store.landmarks - centre) * (pixels / side)
-    cuts = (image[top : top + side, left : left + side] for image in store.images)
-    if grey:
-        cuts = (np.asarray(Image.fromarray(cut).convert("L"))[..., None] for cut in cuts)
+    pictures = (view.show(image[None])[0] for image in store.images)
     settings = {"reader": "inner", "window": [left, top, side], "grey": grey}
-    return derive_store(store, out, settings, store.faces, cuts, landmarks)
+    settings["view"] = store.view.then(place, grey).describe()
+    return derive_store(store, out, settings, store.faces, pictures, landmarks)
 
 
 def derive_store(
@@ -92,11 +97,12 @@ def derive_store(
 ) -> Store:
     """The store `out`, made of faces of `store`; a finished one of the same settings and source is kept and returned.
 
-    settings: what was done, for the manifest. faces: the columns of faces.csv. pictures: uint8 (S, S, 3), or (S, S, 1)
-    for grey, and landmarks (N, 68, 2) in [-1, 1] of the pictures, both in the order of `faces`. Raises `ValueError`
-    where `out` holds something that is not a store.
+    settings: what was done, for the manifest; "view" where another part of the crops is left than `store` shows. faces:
+    the columns of faces.csv. pictures: uint8 (S, S, 3), or (S, S, 1) for grey, and landmarks (N, 68, 2) in [-1, 1] of
+    the pictures, both in the order of `faces`. Raises `ValueError` where `out` holds something that is not a store.
     """
     out = resolve(out)
+    settings = {"view": store.view.describe()} | settings
     settings |= {"version": VERSION, "of": store.manifest["checksums"], "from": store.manifest["settings"]}
     with hold_folder(out):
         if kept := keep_finished(out, settings):

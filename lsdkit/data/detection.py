@@ -1,4 +1,4 @@
-"""The largest face of a photograph and its 68 landmarks, by dlib: attempts in order, the first one that holds wins.
+"""The faces of a photograph and their 68 landmarks, by dlib: attempts in order, the first one that holds wins.
 
 Two detectors: dlib's gradient histograms (HOG), fast and strict, and then its convolutional network, slower and less
 strict about pose, light and occlusion (King, "Max-margin object detection", https://arxiv.org/abs/1502.00046). Both and
@@ -24,6 +24,7 @@ STRANGE = 0.40  # Procrustes distance to the mean shape, likewise; docs/data.md 
 FIVE = (45, 42, 36, 39, 33)  # the five-point predictor's points among the 68: eye corners, base of the nose
 NETWORK_BOX = (0.06, 0.09, 1.05)  # shift right and down, and scale, from the network's boxes to HOG's
 EYES, ACROSS, DOWN = (-0.01, -0.237), 0.601, 0.482  # in HOG's box: middle of the eyes, their distance, to the mouth
+APART = 0.5  # of a box's side: finds whose boxes' centres are nearer to each other are copies of one face
 
 Box = tuple[float, float, float]  # centre x, centre y, side
 
@@ -69,17 +70,47 @@ class Face:
     def status(self) -> str:
         return self.how if self.faces == 1 else f"{self.how}, largest of {self.faces}"
 
+    @property
+    def box(self) -> Box:
+        """An upright square around the face, as HOG would draw it where the face stands level.
+
+        It may reach beyond the photograph.
+        """
+        left, right, _ = anchor_points(self.points)
+        middle, (across, down) = (left + right) / 2, right - left
+        turn = np.array([[across, -down], [down, across]]) / max(np.hypot(across, down), 1e-6)  # from level to the face
+        x, y, side = fit_box((self.points - middle) @ turn)
+        return (*(middle + turn @ (x, y)), side)
+
+    def copies(self, other: "Face") -> bool:
+        """Whether the other is a find of the same face."""
+        (x, y, side), (x2, y2, side2) = self.box, other.box
+        return bool(np.hypot(x - x2, y - y2) < APART * max(side, side2))
+
 
 def find_face(image: Image.Image, attempts: tuple[Attempt, ...] = ATTEMPTS) -> Face | None:
     """The largest face of an RGB photograph, None without one; raises `ValueError` where dlib is not installed.
 
     A find counts only where it passes `holds`; otherwise the next attempt is made.
     """
+    return next(iter(_search(image, attempts, most=1)), None)
+
+
+def find_faces(image: Image.Image, attempts: tuple[Attempt, ...] = ATTEMPTS) -> list[Face]:
+    """All faces that the first attempt to find one finds in an RGB photograph, the largest box first; [] without one.
+
+    Each passes `holds`; finds of one face are one. Raises `ValueError` where dlib is not installed. Where the largest
+    find of an attempt is no face but another one is, this takes the other, and `find_face` makes the next attempt.
+    """
+    return _search(image, attempts, most=None)
+
+
+def _search(image: Image.Image, attempts: tuple[Attempt, ...], most: int | None) -> list[Face]:
     dlib_models()
     for attempt in attempts:
-        if max(image.size) <= attempt.up_to and (face := _attempt(image, attempt)) is not None:
-            return face
-    return None
+        if max(image.size) <= attempt.up_to and (faces := _attempt(image, attempt, most)):
+            return faces
+    return []
 
 
 def holds(points: np.ndarray, disagreement: float, size: tuple[int, int]) -> bool:
@@ -122,27 +153,46 @@ def dlib_models() -> tuple:
     )
 
 
-def _attempt(image: Image.Image, attempt: Attempt) -> Face | None:
+def _attempt(image: Image.Image, attempt: Attempt, most: int | None) -> list[Face]:
+    """What holds of the `most` largest finds of an attempt (None: of all), each face once."""
     longest = max(image.size)
     factor = max(min(1.0, attempt.largest / longest), attempt.smallest / longest)
     canvas, pad = scale_and_pad(image, factor, attempt.margin)
-    turned = _turn(canvas, attempt.angle)
+    turned, faces = _turn(canvas, attempt.angle), []
     boxes = find_boxes(turned, attempt)
-    if not boxes:
-        return None
-    points, disagreement = predict_points(turned, boxes[0], refine=attempt.detector != "hog")
+    for box in boxes[:most]:
+        if (found := _place_points(canvas, turned, box, attempt, largest=box is boxes[0])) is None:
+            continue
+        points, disagreement = found
+        face = Face((points - pad + 0.5) / factor - 0.5, attempt.name, len(boxes))
+        if holds(face.points, disagreement, image.size) and not any(map(face.copies, faces)):
+            faces.append(face)
+    return faces
+
+
+def _place_points(
+    canvas: Image.Image, turned: Image.Image, box: Box, attempt: Attempt, *, largest: bool
+) -> tuple[np.ndarray, float] | None:
+    """Landmarks (68, 2) on the canvas of the face in a box of the turned one, and what `predict_points` says of them.
+
+    A face that leans is levelled first; None where the detector does not find it again: the largest one as the largest
+    find, another one in its place.
+    """
+    points, disagreement = predict_points(turned, box, refine=attempt.detector != "hog")
     left, right, _ = anchor_points(points)
     roll = np.rad2deg(np.arctan2(*(right - left)[::-1]))
     points = _turn_back(points, canvas.size, attempt.angle)
-    if abs(roll) > LEVEL:
-        level = _turn(canvas, attempt.angle + roll)
-        again = [fit_box(_turn_back(points, canvas.size, -attempt.angle - roll))]
-        if attempt.detector == "hog" and not (again := find_boxes(level, attempt)):
-            return None  # a face is found again when it is level
-        points, disagreement = predict_points(level, again[0], refine=attempt.detector != "hog")
-        points = _turn_back(points, canvas.size, attempt.angle + roll)
-    points = (points - pad + 0.5) / factor - 0.5
-    return Face(points, attempt.name, len(boxes)) if holds(points, disagreement, image.size) else None
+    if abs(roll) <= LEVEL:
+        return points, disagreement
+    level = _turn(canvas, attempt.angle + roll)
+    wanted = fit_box(_turn_back(points, canvas.size, -attempt.angle - roll))
+    again = [wanted] if attempt.detector != "hog" else find_boxes(level, attempt)
+    if not largest:
+        again = [box for box in again if np.hypot(box[0] - wanted[0], box[1] - wanted[1]) < APART * wanted[2]]
+    if not again:
+        return None
+    points, disagreement = predict_points(level, again[0], refine=attempt.detector != "hog")
+    return _turn_back(points, canvas.size, attempt.angle + roll), disagreement
 
 
 def scale_and_pad(image: Image.Image, scale: float, margin: float) -> tuple[Image.Image, int]:

@@ -20,6 +20,7 @@ import pandas as pd
 from lsdkit.common import files
 from lsdkit.common.expressions import CLASSES, EXPRESSIONS, UNKNOWN
 from lsdkit.common.landmarks import POINTS
+from lsdkit.data.viewing import View
 
 FORMAT = 1
 KINDS = {  # what a store's faces are, and that in words
@@ -101,11 +102,26 @@ class Store:
         """int64 (N,): 0..5 the six expressions, 6 neutral, 7 contempt, -1 unknown."""
         return self.faces["expression"].map(LABELS).to_numpy(np.int64)
 
+    @cached_property
+    def view(self) -> View:
+        """What its faces show of the crops that it was made of: all, or what `combining.view_store` left."""
+        settings = self.manifest["settings"]
+        if "view" in settings:
+            return View.read(settings["view"])
+        if settings.get("reader") == "inner":  # of a version that did not tell it
+            return View(window=tuple(settings["window"]), grey=bool(settings.get("grey")))
+        return View(int(self.manifest["size"]))
+
     @property
     def aligned(self) -> bool:
-        """Whether every face was cut by our own alignment, or rendered so: what weights with a window rely on."""
+        """Whether every face is a whole crop of our own alignment, or rendered so: what weights with a window rely on.
+
+        A store made of another one is aligned where that one is and nothing was cut off.
+        """
         settings = self.manifest["settings"]
-        return settings.get("reader") == "open" or bool(settings.get("crop"))
+        while "from" in settings:
+            settings = settings["from"]
+        return self.view.whole and (settings.get("reader") == "open" or bool(settings.get("crop")))
 
     @cached_property
     def left_out(self) -> pd.DataFrame:

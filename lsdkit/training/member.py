@@ -84,6 +84,7 @@ def train_member(
             kind=store.kind,
             store=str(project_path(store.path)),
             checksums=identity["store"],
+            view=store.view,
             started_from=task.started_from,
             **_describe_machine(place),
         )

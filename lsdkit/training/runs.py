@@ -21,6 +21,7 @@ import pandas as pd
 from lsdkit.common.files import read_json, write_json
 from lsdkit.common.paths import resolve
 from lsdkit.data.store import Store
+from lsdkit.data.viewing import View
 from lsdkit.recipes import RANDOM, Member, Recipe
 
 FORMAT = 1
@@ -42,6 +43,7 @@ class Run:
     kind: str  # what the faces are, of `data.store.KINDS`
     store: str  # the store's folder, relative to the project where it lies below it
     checksums: dict[str, str]  # of the store's images and landmarks, and of its table of faces
+    view: View | None = None  # what the store's faces show of an aligned crop; older results do not tell it
     started_from: dict[str, dict] = field(default_factory=dict)
     device: str = ""
     threads: int = 0
@@ -100,12 +102,24 @@ class Run:
         Raises `FileNotFoundError` where there is none, `ValueError` where its pixels are others than the run's.
         """
         store = Store.open(resolve(data_dir or self.store))
-        if store.manifest["checksums"]["images.npy"] != self.checksums["images.npy"]:
+        if store.manifest["checksums"]["images.npy"] != self.checksums.get("images.npy"):
             raise ValueError(
                 f"Expected the faces that {self.member.name} was trained on in {store.path}, but it holds others; "
                 "name the right store with DATA_DIR, or train again"
             )
         return store
+
+    def find_view(self) -> View:
+        """What its network is shown of an aligned crop.
+
+        Where the result does not tell, the store's where it still stands, else the whole crop in colour.
+        """
+        if self.view is None and self.store:
+            try:
+                return self.open_store().view
+            except (OSError, ValueError):  # gone, or another by now
+                return View()
+        return self.view or View()
 
 
 def is_finished(folder: Path | str) -> bool:
@@ -129,9 +143,10 @@ def read_run(folder: Path | str) -> Run:
     same = ("kind", "metrics", "best_epoch", "counts", "seconds", "spec_hash", "weights_sha256")
     return Run(
         folder=folder,
-        member=_read_member(result["member"], path),
+        member=read_member(result["member"], path),
         store=result["store"]["path"],
         checksums=result["store"]["checksums"],
+        view=View.read(result["store"]["view"]) if "view" in result["store"] else None,
         started_from=result.get("weights", {}),
         notes=tuple(result.get("notes", ())),
         **{name: result[name] for name in same},
@@ -157,7 +172,7 @@ def write_run(run: Run) -> None:
         "versions": run.versions,
         "weights": run.started_from,
         "weights_sha256": run.weights_sha256,
-        "store": {"path": run.store, "checksums": run.checksums},
+        "store": {"path": run.store, "checksums": run.checksums} | ({"view": run.view.describe()} if run.view else {}),
         "notes": list(run.notes),
     }
     write_json(run.folder / RESULT, result)
@@ -183,7 +198,11 @@ def tabulate_runs(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _read_member(spec: dict, path: Path) -> Member:
+def read_member(spec: dict, path: Path) -> Member:
+    """The member of `Member.spec()`, which the file `path` holds.
+
+    Raises `ValueError`, naming the file, for settings that this version does not know.
+    """
     settings = {name: _frozen(value) for name, value in spec["recipe"].items()}
     try:
         return Member(**{**spec, "recipe": Recipe(**settings)})

@@ -8,8 +8,9 @@ from PIL import Image
 from lsdkit.common import files
 from lsdkit.common.expressions import CLASSES
 from lsdkit.data import combining
-from lsdkit.data.combining import WHOLE, join_stores, view_store
+from lsdkit.data.combining import WHOLE, derive_store, join_stores, view_store
 from lsdkit.data.store import Store
+from lsdkit.data.viewing import View
 from lsdkit.data.writer import write_store
 
 
@@ -161,3 +162,28 @@ def test_another_window_is_not_taken_for_a_finished_one(tiny_store, tmp_path):
     first = view_store(tiny_store, tmp_path / "w", window=WHOLE)
     second = view_store(tiny_store, tmp_path / "w", window=(0.0, 0.0, 0.5))
     assert first.images.shape[1] == 2 * second.images.shape[1]
+
+
+def test_what_a_store_shows_of_the_crops_is_told(tiny_store, tmp_path):
+    """A view, a view of a view, faces chosen from one, several joined: each is what the views make of the crops."""
+    assert tiny_store.view == View(40)
+    inner = view_store(tiny_store, tmp_path / "inner", window=(0.1, 0.2, 0.5), grey=False)
+    assert inner.view == View(40, (4, 8, 20))
+    grey = view_store(inner, tmp_path / "grey", window=(0.5, 0.0, 0.5))
+    assert grey.view == View(40, (14, 8, 10), grey=True)
+    np.testing.assert_array_equal(grey.images, grey.view.show(np.asarray(tiny_store.images)))
+    rows = inner.rows("test")
+    pictures = (inner.images[row] for row in rows)
+    some = derive_store(inner, tmp_path / "some", {}, inner.faces.iloc[rows], pictures, inner.landmarks[rows])
+    assert some.view == inner.view
+    assert join_stores([inner.path, some.path], tmp_path / "both", progress=False).view == inner.view
+    mixed = join_stores([tiny_store.path, inner.path], tmp_path / "mixed", progress=False)
+    assert mixed.view.plain
+    assert "view" not in mixed.manifest["settings"]
+
+
+def test_views_of_earlier_versions_are_understood(tiny_store):
+    settings = {"reader": "inner", "window": [22, 31, 67], "grey": True, "from": {"reader": "open", "pixels": 112}}
+    manifest = tiny_store.manifest | {"settings": settings, "size": 67}
+    earlier = Store(tiny_store.path, manifest, tiny_store.faces, tiny_store.images, tiny_store.landmarks)
+    assert earlier.view == View(112, (22, 31, 67), grey=True)

@@ -13,7 +13,7 @@ from lsdkit.data import detection, shapes
 from lsdkit.data.alignment import Annotate, Crop
 from lsdkit.data.annotators import Dlib
 from lsdkit.data.decoding import LeftOut
-from lsdkit.data.detection import ATTEMPTS, Attempt, Face, find_face, holds, load_mean_shape
+from lsdkit.data.detection import ATTEMPTS, Attempt, Face, find_face, find_faces, holds, load_mean_shape
 from tests.schematic import face
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +55,9 @@ def test_distance_to_a_mean_agrees_with_the_distance_to_their_own():
 def test_attempts_are_tried_in_order_and_the_first_find_wins(monkeypatch):
     asked = []
 
-    def attempt(image: Image.Image, attempt: Attempt) -> Face | None:
+    def attempt(image: Image.Image, attempt: Attempt, most: int | None) -> list[Face]:
         asked.append(attempt.name)
-        return Face(pixels(), attempt.name, 2) if attempt.name == "dlib network" else None
+        return [Face(pixels(), attempt.name, 2)] if attempt.name == "dlib network" else []
 
     monkeypatch.setattr(detection, "_attempt", attempt)
     monkeypatch.setattr(detection, "dlib_models", lambda: None)
@@ -67,6 +67,50 @@ def test_attempts_are_tried_in_order_and_the_first_find_wins(monkeypatch):
     asked.clear()
     find_face(Image.new("RGB", (900, 300)))
     assert "dlib, upsampled" not in asked  # only small photographs are
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Stands in for dlib: boxes that a test puts into the list, and a schematic face wherever one is predicted.
+
+    A box of an odd side holds no face: the two predictors disagree there.
+    """
+    boxes = []
+
+    def predict(canvas, box, *, refine):
+        x, y, side = box
+        return face() * side / 3 + [x, y], 0.3 if side % 2 else 0.01
+
+    monkeypatch.setattr(detection, "dlib_models", lambda: None)
+    monkeypatch.setattr(detection, "find_boxes", lambda canvas, attempt: sorted(boxes, key=lambda box: -box[2]))
+    monkeypatch.setattr(detection, "predict_points", predict)
+    return boxes
+
+
+def test_all_faces_are_found_each_once_and_the_largest_alone_as_before(drawn):
+    image = Image.new("RGB", (500, 200))
+    drawn += [(100, 100, 60), (300, 100, 90), (310, 104, 88), (200, 100, 71), (420, 100, 58)]
+    found = find_faces(image)
+    assert [each.points.mean(0).round().tolist() for each in found] == [
+        (face() * side / 3 + [x, 100]).mean(0).round().tolist() for x, side in ((300, 90), (100, 60), (420, 58))
+    ]
+    assert {each.faces for each in found} == {5}
+    np.testing.assert_array_equal(find_face(image).points, found[0].points)
+    drawn.append((60, 100, 95))  # the largest is none: the next attempts look again, and see the same
+    assert len(find_faces(image)) == 3
+    assert find_face(image) is None
+    drawn.clear()
+    assert find_faces(image) == []
+
+
+def test_a_box_follows_the_face_as_it_leans():
+    level = Face(pixels(), "dlib").box
+    np.testing.assert_allclose(level, detection.fit_box(pixels()))
+    c, s = np.cos(0.6), np.sin(0.6)
+    turn = np.array([[c, -s], [s, c]])
+    leaning = Face((pixels() - [100, 80]) @ turn.T + [100, 80], "dlib").box
+    assert leaning[2] == pytest.approx(level[2])
+    np.testing.assert_allclose(leaning[:2], turn @ (np.array(level[:2]) - [100, 80]) + [100, 80])
 
 
 def test_a_point_of_a_turned_picture_is_brought_back():
@@ -108,6 +152,26 @@ def test_the_network_meets_the_first_detector_and_finds_what_it_misses():
     hidden = Image.open(REAL / "surprise" / "Jaouad_Gharib_0001.jpg").convert("RGB")  # hands before the mouth
     assert find_face(hidden, ATTEMPTS[:3]) is None
     assert find_face(hidden, network).how == "dlib network"
+
+
+@needs_dlib
+@pytest.mark.real_faces
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no photographs in {REAL.name} (LSDKIT_REAL_FACES)")
+def test_two_people_in_one_photograph_are_found_where_each_is_alone():
+    one, other = (
+        Image.open(REAL / "happiness" / f"{name}.jpg").convert("RGB")
+        for name in ("Heidi_Klum_0002", "Laura_Ziskin_0001")
+    )
+    other = other.resize((250, 250))
+    both = Image.new("RGB", (600, 350), "grey")
+    both.paste(one, (0, 0))
+    both.paste(other, (350, 60))
+    first, second = find_faces(both)
+    unit = np.linalg.norm(first.points[45] - first.points[36])
+    for got, alone, shift in ((first, find_face(one), (0, 0)), (second, find_face(other), (350, 60))):
+        assert got.how == alone.how == "dlib"
+        assert np.linalg.norm(got.points - alone.points - shift, axis=1).mean() / unit < 0.05
+    np.testing.assert_array_equal(find_face(both).points, first.points)
 
 
 @pytest.mark.slow

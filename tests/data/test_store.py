@@ -49,6 +49,9 @@ def test_absent_store_says_how_to_make_one(tmp_path):
         *(({"reader": reader, "crop": False}, False) for reader in ("release", "folder", "csv")),
         ({"reader": "release"}, False),  # of an earlier version
         ({"reader": "inner", "window": [9, 9, 60], "from": {"reader": "open"}}, False),  # a window of aligned faces
+        ({"reader": "inner", "window": [0, 0, 112], "grey": True, "from": {"reader": "open"}}, True),
+        ({"reader": "inner", "window": [0, 0, 112], "grey": True, "from": {"reader": "folder", "crop": False}}, False),
+        ({"reader": "repeated", "from": {"reader": "csv", "crop": True}}, True),
         ({}, False),
     ],
 )

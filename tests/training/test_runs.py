@@ -6,6 +6,8 @@ import pytest
 
 from lsdkit.common import files
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.data.combining import view_store
+from lsdkit.data.viewing import View
 from lsdkit.recipes import RECIPES, SMOKE, Member
 from lsdkit.training.predictions import answers_of, labels_of, prediction_table, probabilities_of, select_labelled
 from lsdkit.training.runs import RESULT, Run, is_finished, list_runs, read_run, tabulate_runs, write_run
@@ -124,6 +126,23 @@ def test_the_faces_of_a_run_are_its_own(tiny_store, tmp_path):
         other.open_store(tiny_store.path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         other.open_store()
+
+
+def test_a_result_tells_what_the_network_is_shown_and_an_older_one_is_asked_of_its_store(tiny_store, tmp_path):
+    member, view = Member(recipe=SMOKE), View(40, (4, 6, 20), grey=True)
+    write_run(make_run(tmp_path / "told", member, view=view))
+    assert read_run(tmp_path / "told").view == view
+    assert read_run(tmp_path / "told").find_view() == view
+    assert files.read_json(tmp_path / "told" / RESULT)["store"]["view"]["window"] == [4, 6, 20]
+    inner = view_store(tiny_store, tmp_path / "inner", window=(0.1, 0.2, 0.5))
+    own = {"store": str(inner.path), "checksums": inner.manifest["checksums"]}
+    older = make_run(tmp_path / "older", member, **own)
+    write_run(older)
+    assert "view" not in files.read_json(older.folder / RESULT)["store"]
+    assert read_run(older.folder).view is None
+    assert read_run(older.folder).find_view() == inner.view == View(40, (4, 8, 20), grey=True)
+    assert make_run(tmp_path, member, store=str(inner.path)).find_view() == View()  # another store by now
+    assert make_run(tmp_path, member, store="nowhere").find_view() == View()
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
