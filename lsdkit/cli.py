@@ -89,6 +89,20 @@ def _find(path: str) -> Path:
     return Path(path).resolve() if Path(path).exists() else resolve(path)
 
 
+def _name_sources(texts: Sequence[str]) -> dict[str, str]:
+    """NAME=DIR each, or DIR alone, which is named after itself; something that exists is never taken for a name."""
+    sources = {}
+    for text in texts:
+        name, sign, place = text.partition("=")
+        if not sign or Path(text).expanduser().exists():
+            path = Path(text).expanduser().resolve()
+            name, place = path.stem if path.is_file() else path.name, text
+        if name in sources:
+            raise ValueError(f"Expected collections of different names, but two are called {name!r}; write NAME=DIR")
+        sources[name] = place
+    return sources
+
+
 def _find_runs(path: str) -> Path:
     runs = _find(path)
     if not runs.is_dir():
@@ -406,14 +420,21 @@ def _predict(runs, out, split, submission, listed, missing, check, **options):
 @_command(
     "benchmark",
     _option(
-        "--photographs", "", "a folder per expression, or a CSV file: path, expression", required=True, metavar="DIR"
+        "--photographs",
+        [],
+        "a folder per expression, or a CSV file (path, expression, subject), of a collection, and its name (default: "
+        "the folder's); any number of times",
+        type=str,
+        action="append",
+        required=True,
+        metavar="NAME=DIR",
     ),
     _option("--out", "", "folder of the results, the trained networks and the crops", required=True),
     _option("--seeds", (), "such as 0,1,2 (default: the protocol's)", type=whole_numbers),
     _option(
         "--models",
         (),
-        "of majority, landmarks, hog, hog+landmarks, single, two-branch, ensemble (default: all)",
+        "of majority, landmarks, hog, hog+landmarks, face, hog+face, single, two-branch, ensemble (default: all)",
         type=names,
     ),
     _option("--fraction", 0.0, "of the release's training faces (default: the protocol's)"),
@@ -425,4 +446,4 @@ def _benchmark(photographs, out, **options):
     """train on rendered faces alone, score on your photographs (docs/benchmark.md)"""
     from lsdkit.photographs.benchmark import run_benchmark
 
-    return run_benchmark(photographs, resolve(out), **options)
+    return run_benchmark(_name_sources(photographs), resolve(out), **options)

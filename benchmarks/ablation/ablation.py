@@ -53,11 +53,13 @@ from lsdkit.data.store import Store
 from lsdkit.photographs import benchmark
 from lsdkit.photographs.collection import prepare_photographs
 from lsdkit.photographs.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, list_deviations
-from lsdkit.photographs.report import REGRESSIONS, RENDERS, estimate_training
+from lsdkit.photographs.report import RENDERS, estimate_training
+from lsdkit.photographs.views import INNER
 from lsdkit.training.cost import estimate_end
 from lsdkit.training.runs import Run
 
-TABLE = 2  # format of ablation.json
+TABLE = 3  # format of ablation.json
+BASELINES = 3.0  # seconds of a baseline on 4,800 faces
 
 
 def add_row(work: Ablation, row: Row, waits: dict[int, Callable[[], Run]], report: Callable[[str], None]) -> None:
@@ -109,7 +111,7 @@ def _start(work: Ablation, row: Row, seed: int, threads: int, pool: ProcessPoolE
     place = answers_file(work.out, row, row.network, seed)
     if place.is_file() and files.read_json(place)["identity"] == identify(work, row, row.network, seed):
         return lambda: None  # never asked: the answers are there
-    member, store = row.member(seed, work.protocol), render_faces(work, row, seed)
+    member, store = row.member(seed, work.protocol), render_faces(work, row, seed).seen(INNER)
     if row.faces:
         store = repeat_faces(store, choose_faces(store, row.faces, seed), work.out / "sets" / f"{row.name}-seed{seed}")
     folder = work.out / "runs" / row.name / member.name
@@ -198,7 +200,7 @@ def describe_plan(
     drawing = len(sets) * rendered / RENDERS / cores()
     parts = {
         f"render {len(sets)} sets of {rendered:,} faces, where they are not there": drawing,
-        f"fit {fits} baselines": fits * REGRESSIONS * rendered / 12_000,
+        f"fit {fits} baselines": fits * BASELINES * rendered / 4800,
         f"train {len(work)} networks, {jobs} at a time": estimate_end(work, jobs) if work else 0.0,
     }
     return "\n".join([*lines, *(f"{seconds / 60:7.1f} min  {what}" for what, seconds in parts.items())])

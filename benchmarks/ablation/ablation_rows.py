@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lsdkit.data.combining import WHOLE
-from lsdkit.photographs import regressions
-from lsdkit.photographs.protocol import SINGLE, TWO_BRANCH, Protocol, members_of
+from lsdkit.photographs.protocol import SINGLE, TWO_BRANCH, Group, Protocol, groups_of
 from lsdkit.recipes import Member, check_choice
 
-BASELINES = tuple(name for name in regressions.NAMES if name != regressions.MAJORITY)
+BASELINES = ("landmarks", "hog", "hog+landmarks")  # of the regressions those that see the protocol's window alone
 UNMIXED = "alpha=0.000001"  # of Beta(alpha, alpha): lambda is 0 or 1, so that no two faces are mixed
 
 
@@ -39,11 +38,15 @@ class Row:
         """The protocol with this row's pictures: in colour, or whole."""
         return replace(protocol, grey=self.grey, window=WHOLE if self.whole else protocol.window)
 
+    def group(self, protocol: Protocol) -> Group:
+        """The kind of network that a network's row trains: the protocol's, with this row's mix and settings."""
+        (group,) = groups_of(self.network, protocol)
+        settings = f"{group.settings} {self.settings}".strip()
+        return replace(group, mix=self.mix or group.mix, settings=settings)
+
     def member(self, seed: int, protocol: Protocol) -> Member:
-        mix, appearance = protocol.strong
-        settings = f"{protocol.settings} {self.settings}".strip()
-        changed = replace(protocol, strong=(self.mix or mix, appearance), settings=settings)
-        return members_of(self.network, seed, changed)[0]
+        (member,) = self.group(protocol).members(seed)
+        return member
 
 
 ROWS = (

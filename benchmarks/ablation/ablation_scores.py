@@ -19,10 +19,11 @@ from lsdkit.photographs import benchmark, regressions
 from lsdkit.photographs.collection import find_subjects
 from lsdkit.photographs.protocol import Protocol
 from lsdkit.photographs.scores import SCORES, choose_answers, score_seeds, summarise_seeds, tally_answers
+from lsdkit.photographs.views import INNER, Faces
 from lsdkit.training.evaluation import labelled_rows, load_network, predict_logits, softmax
 from lsdkit.training.runs import Run
 
-FORMAT = 1  # of the answers
+FORMAT = 2  # of the answers
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def take_photographs(store: Store) -> Tested:
     return Tested(store, rows, subjects, source)
 
 
-def render_faces(work: Ablation, row: Row, seed: int) -> Store:
+def render_faces(work: Ablation, row: Row, seed: int) -> Faces:
     """The rendered faces of a row and seed; rows that change the training alone share them."""
     name = "-".join(["without", *row.without]) if row.without else "protocol"
     options = {"without": row.without} if row.without else {}
@@ -89,7 +90,7 @@ def render_faces(work: Ablation, row: Row, seed: int) -> Store:
     return benchmark.open_set(work.out / "sets" / name, seed, row.change(work.protocol), **options)
 
 
-def view_photographs(work: Ablation, row: Row) -> Store:
+def view_photographs(work: Ablation, row: Row) -> Faces:
     """The photographs as a row sees them."""
     return benchmark.view_faces(work.tested.store, work.out, row.change(work.protocol))
 
@@ -99,7 +100,7 @@ def identify(work: Ablation, row: Row, model: str, seed: int) -> dict:
     from lsdkit.openset import release  # numba loads here
 
     settings = asdict(work.protocol)
-    for name in ("seeds", "resamples", "weak", "weak_epochs"):
+    for name in ("seeds", "resamples", "networks", "folds"):
         del settings[name]
     made = {"format": FORMAT, "row": asdict(row) | {"what": ""}, "model": model, "seed": seed, "protocol": settings}
     made |= {"renderer": release.FORMAT, "photographs": work.tested.store.manifest["checksums"]}
@@ -109,7 +110,7 @@ def identify(work: Ablation, row: Row, model: str, seed: int) -> dict:
 
 
 def answer(work: Ablation, row: Row, model: str, seed: int, wait: Callable[[], Run] | None = None) -> dict:
-    """Answers `six` and `four` (B,) about the photographs of a row, model and seed, made where they are not there yet.
+    """The `answers` (3, B) about the photographs of a row, model and seed, made where they are not there yet.
 
     `wait()` waits for the network's run and returns it.
     """
@@ -122,22 +123,23 @@ def answer(work: Ablation, row: Row, model: str, seed: int, wait: Callable[[], R
         seconds = time.perf_counter() - start
     else:
         run, device = wait(), choose_device(work.device)
-        network, photographs = load_network(run.folder, device), view_photographs(work, row)
+        network, photographs = load_network(run.folder, device), view_photographs(work, row).seen(INNER)
         probabilities = softmax(predict_logits(network, photographs, work.tested.rows, run.member, device))
         score, seconds = run.metrics.get("test_macro_f1"), run.seconds
-    six, four = choose_answers(probabilities)
-    value = {"identity": wanted, "rendered": score, "seconds": seconds, "six": six.tolist(), "four": four.tolist()}
+    answers = choose_answers(probabilities).tolist()
+    value = {"identity": wanted, "rendered": score, "seconds": seconds, "answers": answers}
     files.write_json(place, value)
     return value
 
 
 def _fit(work: Ablation, row: Row, model: str, seed: int) -> tuple[np.ndarray, float | None]:
     """Probabilities (B, 6) of the photographs, and macro F1 on the set's own unseen rendered people."""
-    store, tested = render_faces(work, row, seed), work.tested
+    faces, tested = render_faces(work, row, seed), work.tested
+    store = faces.store
     train = choose_faces(store, row.faces, seed) if row.faces else labelled_rows(store, "train")
     unseen = labelled_rows(store, "test")
-    tests = {"photographs": (view_photographs(work, row), tested.rows), "rendered": (store, unseen)}
-    answers = regressions.fit_predict(model, store, train, tests)
+    tests = {"photographs": (view_photographs(work, row), tested.rows), "rendered": (faces, unseen)}
+    answers = regressions.fit_predict(model, faces, train, tests)
     score = macro_f1(store.labels[unseen], answers["rendered"].argmax(1)) if len(unseen) else None
     return answers["photographs"], score
 
@@ -148,7 +150,7 @@ def describe_answers(answers: Sequence[dict], tested: Tested, resamples: int) ->
     The second is {score: {"seeds": (S,) its values, unit: (R,) bootstrap draws of their mean}}.
     """
     options = {"subjects": tested.subjects, "resamples": resamples}
-    tallies = [tally_answers(tested.labels, each["six"], each["four"], **options) for each in answers]
+    tallies = [tally_answers(tested.labels, each["answers"], **options) for each in answers]
     value, (scores, draws) = summarise_seeds(tallies), score_seeds(tallies)
     value["f1"] = dict(zip(EXPRESSIONS, scores["f1"].mean(0).tolist(), strict=True))
     return value, {name: {"seeds": scores[name], **{unit: draws[unit][name] for unit in draws}} for name in SCORES}

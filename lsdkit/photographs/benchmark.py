@@ -1,11 +1,12 @@
 """The benchmark: train on rendered faces alone, score on photographs. `lsdkit.photographs.protocol` fixes how.
 
-    OUT/benchmark.json          every score, see docs/benchmark.md
-    OUT/benchmark.md            a table of them
-    OUT/confusion-MODEL.png     true and answered expressions, over all seeds
-    OUT/answers/                key, expression and six probabilities for each photograph with a face
-    OUT/runs/                   the trained networks
-    OUT/photographs*            crops of the photographs themselves: for OUT's owner alone
+    OUT/benchmark.json              every score, see docs/benchmark.md
+    OUT/benchmark.md                tables of them
+    OUT/benchmark.png               all of it in one figure
+    OUT/confusion-NAME-MODEL.png    true and answered expressions of a collection, over all seeds
+    OUT/answers/NAME/               key, expression and six probabilities for each photograph with a face
+    OUT/runs/                       the trained networks
+    OUT/photographs*                crops of the photographs themselves: for OUT's owner alone
 
 What is finished is not made again.
 """
@@ -13,7 +14,7 @@ What is finished is not made again.
 import multiprocessing
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from itertools import compress
@@ -27,24 +28,41 @@ from lsdkit.common.devices import choose_device
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores, list_versions
 from lsdkit.common.paths import project_path, resolve
-from lsdkit.data.combining import WHOLE, view_store
 from lsdkit.data.store import Store
 from lsdkit.figures import plots
+from lsdkit.figures.collections import collection_scores
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import macro_f1
 from lsdkit.openset.preparing import prepare_open
+from lsdkit.photographs import references, regressions, scores
 from lsdkit.photographs import report as words
-from lsdkit.photographs import scores
-from lsdkit.photographs.collection import Photographs, list_photographs, prepare_photographs
-from lsdkit.photographs.protocol import MODELS, NETWORKS, PROTOCOL, Protocol, list_deviations, members_of, networks_of
-from lsdkit.photographs.regressions import fit_predict
+from lsdkit.photographs.collection import (
+    RENDERED,
+    Collection,
+    check_names,
+    list_photographs,
+    prepare_photographs,
+)
+from lsdkit.photographs.groups import score_groups
+from lsdkit.photographs.protocol import (
+    MODELS,
+    PROTOCOL,
+    Protocol,
+    list_deviations,
+    list_tuned,
+    members_of,
+    networks_of,
+)
+from lsdkit.photographs.results import PARTS, Tallies, describe_collection, identify_store, summarise
+from lsdkit.photographs.traits import measure_photographs
+from lsdkit.photographs.views import Faces
 from lsdkit.recipes import Member, check_choice
 from lsdkit.training.evaluation import labelled_rows, load_network, predict_logits, softmax
 from lsdkit.training.member import train_member
 from lsdkit.training.predictions import prediction_table, probabilities_of, select_labelled
 from lsdkit.training.runs import Run
 
-FORMAT = 1
+FORMAT = 2
 AT_ONCE = 8  # trainings at most, which bounds the memory
 
 
@@ -56,17 +74,20 @@ class _Bench:
     protocol: Protocol
     models: tuple[str, ...]
     device: torch.device
-    photographs: Photographs
     report: Callable[[str], None]
-    open_sets: dict[int, Store] = field(default_factory=dict)  # seed -> the rendered faces
+    collections: dict[str, Collection] = field(default_factory=dict)
+    open_sets: dict[int, Faces] = field(default_factory=dict)  # seed -> the rendered faces
     runs: dict[str, Run] = field(default_factory=dict)  # the trained networks by name
     failed: dict[str, str] = field(default_factory=dict)  # network -> why
-    rows: list[dict] = field(default_factory=list)  # one a model and seed
-    tallies: dict[str, list[dict[str, scores.Tally]]] = field(default_factory=dict)  # model -> of each seed: by part
+    rows: list[dict] = field(default_factory=list)  # one a collection, model and seed
+    references: list[dict] = field(default_factory=list)  # one a collection, regression and what it was trained on
+    unreferred: dict[str, str] = field(default_factory=dict)  # reference that could not be trained -> why
+    tallies: Tallies = field(default_factory=dict)
+    answers: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)  # (collection, model): of each seed
 
 
 def run_benchmark(
-    photographs: Path | str,
+    photographs: Mapping[str, Path | str],
     out: Path | str,
     *,
     seeds: Sequence[int] = (),
@@ -79,45 +100,60 @@ def run_benchmark(
     report: Callable[[str], None] = print,
     protocol: Protocol = PROTOCOL,
 ) -> str:
-    """Run the benchmark on the photographs in a folder per expression, or of a CSV file; returns its table.
+    """Run the benchmark on collections of photographs; returns its tables.
 
-    `seeds`, `models` (of `protocol.MODELS`) and `fraction` stand in for the protocol's, and the result says so. `jobs`
-    trainings run at a time (0 = one for each core, or one on a GPU). With `plan` nothing is run: the text says what
-    would be, and how long. `report` gets a line as each part ends. Where a training fails, the models that need it are
-    left out, the rest is written, and `SystemExit` with code 1 is raised.
+    photographs: name of a collection -> a folder per expression, or a CSV file. `seeds`, `models` (of
+    `protocol.MODELS`) and `fraction` stand in for the protocol's, and the result says so. `jobs` trainings run at a
+    time (0 = one for each core, or one on a GPU). With `plan` nothing is run: the text says what would be, and how
+    long. `report` gets a line as each part ends. Where a training fails, the models that need it are left out, the
+    rest is written, and `SystemExit` with code 1 is raised.
 
-    Raises `ValueError` or `OSError`, before any work, for a wrong argument or folder.
+    Raises `ValueError` or `OSError`, before any work, for a wrong argument, name or folder.
     """
-    start, where, source = time.perf_counter(), choose_device(device), Path(photographs).expanduser()
+    start, where = time.perf_counter(), choose_device(device)
     protocol, models = _check_arguments(protocol, seeds, models, fraction, jobs)
+    check_names(photographs)
+    sources = {name: Path(source).expanduser() for name, source in photographs.items()}
     at_once = jobs or (min(cores(), AT_ONCE) if where.type == "cpu" else 1)
-    intended = words.describe_plan(protocol, models, len(list_photographs(source).table), at_once)
+    counts = {name: len(list_photographs(source).table) for name, source in sources.items()}
+    intended = words.describe_plan(protocol, models, counts, at_once)
     if plan:
         return intended
     report(intended)
-    out, workers = resolve(out), {"jobs": jobs or None, "progress": progress}
-    options = {"pixels": protocol.pixels, "annotator": protocol.annotator}
-    faces = prepare_photographs(source, out / "photographs", **options, **workers)
-    bench = _Bench(out, protocol, models, where, replace(faces, store=view_faces(faces.store, out, protocol)), report)
-    report(words.describe_faces(faces.count(), faces.lost))
+    bench, workers = _Bench(resolve(out), protocol, models, where, report), {"jobs": jobs or None, "progress": progress}
+    for name, source in sources.items():
+        taken = bench.collections[name] = take_collection(name, source, bench.out, protocol, **workers)
+        report(f"{name}: {words.describe_faces(taken.photographs.count(), taken.photographs.lost)}")
+    _refer(bench)
     for seed in protocol.seeds:
-        bench.open_sets[seed] = open_set(out, seed, protocol, **workers)
-        for model in models:
-            if model not in NETWORKS:
-                _fit(bench, model, seed)
+        bench.open_sets[seed] = open_set(bench.out, seed, protocol, **workers)
+        _fit(bench, seed)
+    regressions.forget()
     _train(bench, at_once, progress)
     for seed in protocol.seeds:
         _vote(bench, seed)
-    text = _write(bench, source.name, time.perf_counter() - start)
+    text = _write(bench, time.perf_counter() - start)
     if bench.failed:
         report(text)
         raise SystemExit(1)
     return text
 
 
+def take_collection(
+    name: str, source: Path, out: Path, protocol: Protocol, *, jobs: int | None, progress: bool
+) -> Collection:
+    """Find the faces of a collection, and measure what its photographs are like; both are kept in `out`."""
+    place, workers = out / f"photographs-{name}", {"jobs": jobs, "progress": progress}
+    photographs = prepare_photographs(source, place, pixels=protocol.pixels, annotator=protocol.annotator, **workers)
+    faces, listing = view_faces(photographs.store, out, protocol), list_photographs(source)
+    measures = measure_photographs(listing, faces, place.with_name(f"{place.name}.csv"), **workers)
+    measures = measures.set_index("key").loc[photographs.keys].reset_index()
+    return Collection(name, source.name, photographs, faces, measures)
+
+
 def open_set(
     out: Path, seed: int, protocol: Protocol, *, without: tuple[str, ...] = (), jobs: int | None, progress: bool
-) -> Store:
+) -> Faces:
     """The rendered faces of a seed as the protocol sees them, in `out`; `without` as in `render_release`."""
     names = ("fraction", "validation", "test", "pixels", "design")
     settings = {name: getattr(protocol, name) for name in names} | {"seed": seed, "without": without}
@@ -126,10 +162,9 @@ def open_set(
     return view_faces(store, out, protocol)
 
 
-def view_faces(store: Store, out: Path, protocol: Protocol) -> Store:
-    """What the protocol sees of the faces of a store: its window, without colour if it says so; a store in `out`."""
-    kind = ("whole" if protocol.window == WHOLE else "inner") + ("-grey" if protocol.grey else "")
-    return view_store(store, out / f"{store.path.name}-{kind}", window=protocol.window, grey=protocol.grey)
+def view_faces(store: Store, out: Path, protocol: Protocol) -> Faces:
+    """What the protocol's models see of the faces of a store; views are put into `out`."""
+    return Faces(store, out, protocol.windows, grey=protocol.grey)
 
 
 def train_one(member: Member, store: Path, folder: Path, device: str, threads: int, progress: bool) -> Run:
@@ -158,23 +193,37 @@ def _check_arguments(
     return replace(protocol, **changes), tuple(model for model in MODELS if model in (models or MODELS))
 
 
-def _fit(bench: _Bench, model: str, seed: int) -> None:
-    """Fit a regression to the rendered faces of a seed, and score it."""
-    store, faces, start = bench.open_sets[seed], bench.photographs, time.perf_counter()
-    tests = {
-        "photographs": (faces.store, faces.rows[faces.has_face]),
-        "rendered": (store, labelled_rows(store, "test")),
-    }
-    answers = fit_predict(model, store, labelled_rows(store, "train"), tests)
-    _score(bench, model, seed, **answers, seconds=time.perf_counter() - start)
+def _refer(bench: _Bench) -> None:
+    """Score the regressions trained on photographs: of each other collection, and of the same one by person."""
+    names = [name for name in bench.models if name in regressions.NAMES and name != regressions.MAJORITY]
+    if not names:
+        return
+    answers, bench.unreferred = references.answer_all(names, bench.collections, bench.protocol.folds)
+    for (trained_on, name, model), probabilities in answers.items():
+        row = {"model": model, **_score(bench, model, name, trained_on, probabilities)}
+        bench.references.append(row)
+        bench.report(words.describe_row(row))
+    for trained_on, why in bench.unreferred.items():
+        bench.report(f"no reference line from {trained_on}: {why}")
+
+
+def _fit(bench: _Bench, seed: int) -> None:
+    """Fit the regressions to the rendered faces of a seed, and score them."""
+    faces = bench.open_sets[seed]
+    names = [model for model in bench.models if model in regressions.NAMES]
+    tests = {name: each.target for name, each in bench.collections.items()}
+    rendered = faces, labelled_rows(faces.store, "test")
+    fitted = regressions.fit_all(names, faces, labelled_rows(faces.store, "train"), tests | {RENDERED: rendered})
+    for model, (answers, seconds) in fitted.items():
+        _score_model(bench, model, seed, answers, seconds=seconds)
 
 
 def _train(bench: _Bench, at_once: int, progress: bool) -> None:
     """Train every network that the models need, each into its folder below OUT/runs; finished ones are left alone."""
     members = [
-        (member, bench.open_sets[seed].path)
+        (member, bench.open_sets[seed].seen(view).path)
         for seed in bench.protocol.seeds
-        for member in networks_of(bench.protocol, bench.models, seed).values()
+        for member, view in networks_of(bench.protocol, bench.models, seed).values()
     ]
     members.sort(key=lambda pair: -words.estimate_training(pair[0], bench.protocol.faces))
     machine = str(bench.device), max(1, cores() // at_once)
@@ -199,98 +248,105 @@ def _train(bench: _Bench, at_once: int, progress: bool) -> None:
 
 
 def _vote(bench: _Bench, seed: int) -> None:
-    """Ask the networks of a seed about the photographs and the rendered test faces, and score them and their vote."""
-    faces, asked = bench.photographs, {}
-    for run in (run for run in bench.runs.values() if run.member.seed == seed):
-        network, rows = load_network(run.folder, bench.device), faces.rows[faces.has_face]
-        logits = predict_logits(network, faces.store, rows, run.member, bench.device)
-        asked[run.name] = softmax(logits), probabilities_of(select_labelled(run.read_predictions(), "test"))
+    """Ask the networks of a seed about the photographs and the rendered test faces, and score them and their votes."""
+    asked = {}
+    for name, (member, view) in networks_of(bench.protocol, bench.models, seed).items():
+        if name not in bench.runs:
+            continue
+        run = bench.runs[name]
+        network = load_network(run.folder, bench.device)
+        asked[name] = {RENDERED: probabilities_of(select_labelled(run.read_predictions(), "test"))}
+        for place, each in bench.collections.items():
+            faces, rows = each.target
+            logits = predict_logits(network, faces.seen(view), rows, member, bench.device)
+            asked[name][place] = softmax(logits)
     for model in bench.models:
         members = members_of(model, seed, bench.protocol)
         if not members or any(member.name not in asked for member in members):
             continue
         runs, vote = [bench.runs[member.name] for member in members], members[0].recipe.vote
-        photographs, rendered = (soft_vote([asked[run.name][part] for run in runs], vote) for part in (0, 1))
-        seconds = sum(run.seconds for run in runs)
-        _score(bench, model, seed, photographs=photographs, rendered=rendered, seconds=seconds, runs=runs)
+        answers = {place: soft_vote([asked[run.name][place] for run in runs], vote) for place in asked[runs[0].name]}
+        _score_model(bench, model, seed, answers, seconds=sum(run.seconds for run in runs), runs=runs)
 
 
-def _score(
+def _score_model(
     bench: _Bench,
     model: str,
     seed: int,
+    answers: Mapping[str, np.ndarray],
     *,
-    photographs: np.ndarray,
-    rendered: np.ndarray,
     seconds: float,
     runs: Sequence[Run] = (),
 ) -> None:
-    """Score what a model says of the photographs with a face, and of all of them, from probabilities (B, 6).
+    """Score what a model says of each collection's photographs with a face, from probabilities (B, 6).
 
-    `rendered` (T, 6): what it says of the rendered test faces.
+    The answers under `RENDERED` are those about the rendered test faces.
     """
-    faces, store = bench.photographs, bench.open_sets[seed]
-    everything = np.full((len(faces.labels), len(EXPRESSIONS)), np.nan)
-    everything[faces.has_face] = photographs
-    columns = faces.labels, *scores.choose_answers(everything)
-    tallies = {}
-    for part, chosen in (("found", faces.has_face), ("all", np.ones_like(faces.has_face))):
-        subjects = None if faces.subjects is None else faces.subjects[chosen]
-        options = {"subjects": subjects, "resamples": bench.protocol.resamples}
-        tallies[part] = scores.tally_answers(*(column[chosen] for column in columns), **options)
-    bench.tallies.setdefault(model, []).append(tallies)
+    store = bench.open_sets[seed].store
     labels = store.labels[labelled_rows(store, "test")]
-    row = {
-        "model": model,
-        "seed": seed,
+    rendered = macro_f1(labels, answers[RENDERED].argmax(1)) if len(labels) else None
+    for name, collection in bench.collections.items():
+        photographs = collection.photographs
+        row = {"model": model, "seed": seed, **_score(bench, model, name, RENDERED, answers[name])}
+        row |= {"rendered_test_macro_f1": rendered, "seconds": seconds}
+        row["runs"] = {run.name: {"best_epoch": run.best_epoch, "spec": run.spec_hash} for run in runs}
+        bench.rows.append(row)
+        bench.answers.setdefault((name, model), []).append(scores.choose_answers(answers[name])[0])
+        keys = list(compress(photographs.keys, photographs.has_face))
+        table = prediction_table(keys, ["test"] * len(keys), photographs.labels[photographs.has_face], answers[name])
+        files.write_table(bench.out / "answers" / name / f"{model}-seed{seed}.csv", table)
+        bench.report(words.describe_row(row))
+
+
+def _score(bench: _Bench, model: str, name: str, trained_on: str, probabilities: np.ndarray) -> dict:
+    """Scores over the photographs of a collection with a face, and over all of them, from probabilities (B, 6)."""
+    photographs = bench.collections[name].photographs
+    everything = np.full((len(photographs.labels), len(EXPRESSIONS)), np.nan)
+    everything[photographs.has_face] = probabilities
+    answers, tallies = scores.choose_answers(everything), {}
+    for part, chosen in zip(PARTS, (photographs.has_face, np.ones_like(photographs.has_face)), strict=True):
+        subjects = None if photographs.subjects is None else photographs.subjects[chosen]
+        options = {"subjects": subjects, "resamples": bench.protocol.resamples, "purpose": _purpose(name)}
+        tallies[part] = scores.tally_answers(photographs.labels[chosen], answers[:, chosen], **options)
+    bench.tallies.setdefault((trained_on, name, model), []).append(tallies)
+    return {
+        "collection": name,
+        "trained_on": trained_on,
         **scores.describe_scores(tallies["found"]),
         "confusion": tallies["found"].confusion.tolist(),
         "all_photographs": scores.describe_scores(tallies["all"]),
-        "faces_found": faces.count(),
-        "rendered_test_macro_f1": macro_f1(labels, rendered.argmax(1)) if len(labels) else None,
-        "seconds": seconds,
-        "runs": {run.name: {"best_epoch": run.best_epoch, "spec": run.spec_hash} for run in runs},
+        "faces_found": photographs.count(),
     }
-    bench.rows.append(row)
-    keys = list(compress(faces.keys, faces.has_face))
-    table = prediction_table(keys, ["test"] * len(keys), faces.labels[faces.has_face], photographs)
-    files.write_table(bench.out / "answers" / f"{model}-seed{seed}.csv", table)
-    bench.report(words.describe_row(row))
 
 
-def _write(bench: _Bench, source: str, seconds: float) -> str:
-    """Write benchmark.json, the table and the figures; returns the table."""
-    order, faces, summary = MODELS.index, bench.photographs, {}
-    for model in sorted(bench.tallies, key=order):
-        seeds = bench.tallies[model]
-        summary[model] = {part: scores.summarise_seeds([each[part] for each in seeds]) for part in ("found", "all")}
-        counts = sum(each["found"].confusion for each in seeds)
-        drawn = plots.confusion(counts)
-        drawn.axes[0].set_title(f"{model}: {int(counts.sum()):,} answers, {len(seeds)} seeds", fontsize=10, loc="left")
-        files.write_bytes(bench.out / f"confusion-{model}.png", plots.png(drawn, 150))
-    settings = {seed: store.manifest["settings"]["from"] for seed, store in bench.open_sets.items()}  # of the rendering
+def _write(bench: _Bench, seconds: float) -> str:
+    """Write benchmark.json, the tables and the figures; returns the tables."""
+    settings = {seed: faces.store.manifest["settings"] for seed, faces in bench.open_sets.items()}  # of the rendering
     generators = {each.get("format", 0) for each in settings.values()}
+
+    def order(row: dict) -> tuple:
+        place = list(bench.collections).index(row["collection"])
+        within = row["trained_on"] not in bench.collections
+        return place, MODELS.index(row["model"]), row.get("seed", 0), within, row["trained_on"]
+
     value = {
         "format": FORMAT,
         "protocol": asdict(bench.protocol),
+        "tuned": list_tuned(),
         "deviations": list_deviations(bench.protocol, bench.models, generators),
-        "results": sorted(bench.rows, key=lambda row: (order(row["model"]), row["seed"])),
-        "summary": summary,
-        "photographs": {
-            "source": source,
-            "kind": faces.store.kind,
-            "faces_found": faces.count(),
-            "without_a_face": faces.lost,
-            "found_how": faces.how,
-            "subjects": {
-                "from": faces.subjects_from,
-                "number": None if faces.subjects is None else len(set(faces.subjects)),
-            },
-            "store": _identify(faces.store),
-        },
+        "results": sorted(bench.rows, key=order),
+        "references": sorted(bench.references, key=order),
+        **summarise(bench.tallies, list(bench.collections)),
+        "references_left_out": bench.unreferred,
+        "groups": _score_groups(bench),
+        "photographs": {name: describe_collection(each) for name, each in bench.collections.items()},
         "open_sets": {
-            str(seed): {"settings": settings[seed], "store": _identify(store), "counts": store.manifest["counts"]}
-            for seed, store in bench.open_sets.items()
+            str(seed): {
+                "settings": settings[seed],
+                "store": identify_store(faces.store),
+                "counts": faces.store.manifest["counts"],
+            }
+            for seed, faces in bench.open_sets.items()
         },
         "failed": bench.failed,
         "seconds": seconds,
@@ -300,8 +356,33 @@ def _write(bench: _Bench, source: str, seconds: float) -> str:
     files.write_json(bench.out / "benchmark.json", value)
     text = words.tabulate(value)
     files.write_text(bench.out / "benchmark.md", text)
+    files.write_bytes(bench.out / "benchmark.png", plots.png(collection_scores(**words.arrange_figure(value)), 150))
+    for (trained_on, name, model), tallies in bench.tallies.items():
+        if trained_on == RENDERED:
+            _draw_confusion(bench.out, name, model, [each["found"] for each in tallies])
     return f"{text}\n{project_path(bench.out / 'benchmark.json')}"
 
 
-def _identify(store: Store) -> dict:
-    return {"path": str(project_path(store.path)), "checksums": store.manifest["checksums"]}
+def _score_groups(bench: _Bench) -> dict:
+    """collection -> model -> what `score_groups` gives."""
+    groups = {}
+    for (name, model), answers in bench.answers.items():
+        taken, chosen = bench.collections[name].photographs, bench.collections[name].photographs.has_face
+        subjects = None if taken.subjects is None else taken.subjects[chosen]
+        options = {"subjects": subjects, "resamples": bench.protocol.resamples, "purpose": _purpose(name)}
+        measures = bench.collections[name].measures[chosen]
+        groups.setdefault(name, {})[model] = score_groups(measures, taken.labels[chosen], answers, **options)
+    return groups
+
+
+def _draw_confusion(out: Path, name: str, model: str, tallies: Sequence[scores.Tally]) -> None:
+    counts = sum(each.confusion for each in tallies)
+    drawn = plots.confusion(counts)
+    title = f"{name}, {model}: {int(counts.sum()):,} answers, {len(tallies)} seeds"
+    drawn.axes[0].set_title(title, fontsize=10, loc="left", parse_math=False)
+    files.write_bytes(out / f"confusion-{name}-{model}.png", plots.png(drawn, 150))
+
+
+def _purpose(name: str) -> str:
+    """Of the bootstrap's draws: one of its own for each collection, so that these are drawn independently."""
+    return f"photographs of {name}"

@@ -5,6 +5,7 @@ No photograph vanishes: one in which no face is found, or that cannot be read, s
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data import preparing
 from lsdkit.data.readers import Listing, read_csv, read_folder
 from lsdkit.data.store import Store
+from lsdkit.photographs.views import Faces
 
+RENDERED, MEAN = "rendered", "mean of the collections"  # what the benchmark itself calls things
+NAME = re.compile(r"\w[\w .+-]{0,39}(?<![ .])")  # of a collection: a word for tables, figures and file names
 NAMED = re.compile(r"(.*[^\W\d].*?)_\d+")  # a file's stem NAME_NUMBER, as face collections have it
 LARGEST_SUBJECT = 0.2  # share of the photographs beyond which a name is no person's ("image_0001")
 
@@ -41,6 +45,11 @@ class Photographs:
         """bool (P,): whether a face was found."""
         return self.rows >= 0
 
+    @property
+    def people(self) -> np.ndarray:
+        """(P,): the subjects; where they are not known, each photograph is a person of its own."""
+        return np.array(self.keys) if self.subjects is None else self.subjects
+
     def count(self) -> dict[str, dict[str, int]]:
         """{expression: {"given", "found"}}."""
         parts = (self.labels, self.labels[self.has_face])
@@ -48,10 +57,59 @@ class Photographs:
         return {name: {"given": g, "found": f} for name, (g, f) in zip(EXPRESSIONS, counts, strict=True)}
 
 
+@dataclass(frozen=True)
+class Collection:
+    """A collection of photographs under test, what models see of its faces, and what its photographs are like.
+
+    `measures`: a row a photograph, in their order, as from `lsdkit.photographs.traits.measure_photographs`.
+    """
+
+    name: str
+    source: str
+    photographs: Photographs
+    faces: Faces
+    measures: pd.DataFrame
+
+    @property
+    def target(self) -> tuple[Faces, np.ndarray]:
+        """What models answer about: the faces, and the rows (B,) of those of the six expressions."""
+        return self.faces, self.photographs.rows[self.photographs.has_face]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise `ValueError` where names of collections cannot stand in tables and file names, or two are one.
+
+    >>> check_names(["films", "web 48"])
+    """
+    names = list(names)
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"Expected a collection's name of at most 40 letters, digits, spaces and . + - _ that begins with a "
+                f"letter or digit, but got {name!r}; name it as in --photographs NAME=DIR"
+            )
+        if name.casefold() in (RENDERED, MEAN):
+            raise ValueError(f"Expected a collection's name to be none of the benchmark's own, but got {name!r}")
+    for name, number in Counter(name.casefold() for name in names).items():
+        if number > 1:
+            raise ValueError(
+                f"Expected collections of different names, but {number} are called {name!r}; name each as in "
+                "--photographs NAME=DIR"
+            )
+    if not names:
+        raise ValueError("Expected at least one collection of photographs, but got none")
+
+
 def list_photographs(source: Path | str) -> Listing:
-    """The photographs in a folder per expression, or of a CSV file (path, expression and optionally subject)."""
+    """The photographs in a folder per expression, or of a CSV file (path, expression and optionally subject).
+
+    Raises `ValueError` where none shows one of the six expressions.
+    """
     source = Path(source)
-    return read_csv(source, split="test") if source.is_file() else read_folder(source, split="test")
+    listing = read_csv(source, split="test") if source.is_file() else read_folder(source, split="test")
+    if not listing.table["expression"].isin(EXPRESSIONS).any():
+        raise ValueError(f"Expected photographs of {', '.join(EXPRESSIONS)} in {source}, but there are none")
+    return listing
 
 
 def prepare_photographs(
@@ -71,8 +129,6 @@ def prepare_photographs(
     options = {"split": "test", "crop": True, "landmarks": annotator, "size": pixels, "jobs": jobs}
     table = list_photographs(source).table
     table = table[table["expression"].isin(EXPRESSIONS)]
-    if table.empty:
-        raise ValueError(f"Expected photographs of {', '.join(EXPRESSIONS)} in {source}, but there are none")
     make = preparing.prepare_csv if Path(source).is_file() else preparing.prepare_folder
     store = make(source, out, **options, progress=progress)
     subjects, subjects_from = find_subjects(table)

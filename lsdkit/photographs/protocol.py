@@ -1,20 +1,60 @@
 """The protocol of the benchmark: rendered faces in, scores on photographs out. Its constants are here.
 
-Those of the networks are in `recipes.GRADIENTS`, `lsdkit.method.gradients` and `lsdkit.training.averaging`, those of
-the regressions in `lsdkit.photographs.regressions`; docs/benchmark.md says what each is for. A change of one, or of
+Those of the networks' recipes are in `lsdkit.recipes`, `lsdkit.method.gradients` and `lsdkit.training.averaging`, those
+of the regressions in `lsdkit.photographs.regressions`; docs/benchmark.md says what each is for. A change of one, or of
 what the code makes of it, is a new `version`: scores of two versions are not compared.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
+from lsdkit.data.combining import WHOLE
 from lsdkit.data.release import TRAIN_COUNTS
 from lsdkit.notebook import parse_settings
-from lsdkit.photographs.regressions import NAMES
-from lsdkit.recipes import BAGS, NO_APPEARANCE, Member, find_recipe
+from lsdkit.photographs.regressions import HOG, HOG_SIDE, NAMES, STRENGTH
+from lsdkit.photographs.views import INNER, VIEWS
+from lsdkit.photographs.views import WHOLE as WHOLE_VIEW
+from lsdkit.recipes import BAGS, NO_APPEARANCE, Member, check_choice, find_recipe
 
 SINGLE, TWO_BRANCH, ENSEMBLE = "single", "two-branch", "ensemble"
-NETWORKS = (SINGLE, TWO_BRANCH, ENSEMBLE)
+OTHERS, SAME = "other collections", "same collection"  # what reference lines are trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Networks of one kind that a model is made of: one on all faces or, `bagged`, one on each of the five bags.
+
+    `view`: what they see of each face, "inner" (the protocol's window) or "whole" (the aligned crop).
+    """
+
+    recipe: str = "gradients"
+    settings: str = ""  # over the recipe's: "name=value name=value"
+    mix: str = "mixaugment"
+    appearance: str = "vggface2"
+    epochs: int
+    bagged: bool = False
+    view: str = INNER
+
+    def __post_init__(self):
+        check_choice("view", self.view, VIEWS)
+
+    def members(self, seed: int) -> list[Member]:
+        """The networks of a seed."""
+        recipe = replace(find_recipe(self.recipe), **parse_settings(self.settings))
+        options = {"mix": self.mix, "appearance": self.appearance, "seed": seed, "epochs": self.epochs}
+        return [Member.of(recipe, bag=bag, **options) for bag in (range(1, BAGS + 1) if self.bagged else (0,))]
+
+
+STRONG = Group(epochs=5)  # few: see docs/benchmark.md
+WEAK = (
+    Group(epochs=10, bagged=True),  # a bag holds a fifth of the faces
+    Group(epochs=10, bagged=True, mix="mixup", appearance="dino"),
+)
+NETWORKS = {  # model -> the networks that it is made of, which vote
+    SINGLE: (replace(STRONG, appearance=NO_APPEARANCE),),
+    TWO_BRANCH: (STRONG,),
+    ENSEMBLE: (STRONG, *WEAK),
+}
 MODELS = (*NAMES, *NETWORKS)
 
 
@@ -22,7 +62,7 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 5
+    version: int = 6
     generator: int = 6  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
@@ -31,14 +71,10 @@ class Protocol:
     pixels: int = 112
     annotator: str = "dlib"  # finds the faces of photographs, and their landmarks
     grey: bool = True  # every picture, rendered or photographed, in training and test
-    window: tuple[float, float, float] = (0.2, 0.28, 0.6)  # left, top, side: the part of each picture that is used
+    window: tuple[float, float, float] = (0.2, 0.28, 0.6)  # left, top, side of the view "inner" in each picture
     seeds: tuple[int, ...] = (0, 1, 2)  # a seed draws everything: the rendered faces, bags, first weights, batches
-    recipe: str = "gradients"
-    settings: str = ""  # over the recipe's: "name=value name=value"
-    strong_epochs: int = 5  # few: see docs/benchmark.md
-    weak_epochs: int = 10  # a bag holds a fifth of the faces
-    strong: tuple[str, str] = ("mixaugment", "vggface2")  # mix and appearance of `single` and `two-branch`
-    weak: tuple[tuple[str, str], ...] = (("mixaugment", "vggface2"), ("mixup", "dino"))  # five bags of each
+    networks: tuple[tuple[str, tuple[Group, ...]], ...] = tuple(NETWORKS.items())
+    folds: int = 5  # of the reference that is trained on photographs of the same collection, by person
     resamples: int = 2000  # of the bootstrap
 
     @property
@@ -46,8 +82,39 @@ class Protocol:
         """Rendered faces to train on."""
         return round(self.fraction * sum(TRAIN_COUNTS))
 
+    @property
+    def windows(self) -> dict[str, tuple[float, float, float]]:
+        """View -> left, top and side of what it shows of the aligned crop, in shares of the crop's side."""
+        return {INNER: self.window, WHOLE_VIEW: WHOLE}
+
 
 PROTOCOL = Protocol()
+ONE = "one collection, the development half of 801 photographs"
+FOUR = "four collections, read in one study"
+
+
+def list_tuned() -> list[dict[str, str]]:
+    """The constants that were chosen by looking at photographs: `constant`, its `value`, and what it was `tuned_on`."""
+    recipe = find_recipe(STRONG.recipe)
+    regressions = [(f"C of {name}", STRENGTH[name], FOUR if name == "face" else ONE) for name in STRENGTH]
+    rows = [
+        ("expressions of the renderer", f"format {PROTOCOL.generator}", f"{ONE}; independent judges of rendered faces"),
+        ("share of the release's training faces that are rendered", PROTOCOL.fraction, ONE),
+        ("window of the view inner", PROTOCOL.window, ONE),
+        ("histograms: side in pixels, pixels a cell", (HOG_SIDE, *HOG["pixels_per_cell"]), ONE),
+        *regressions,
+        ("weight decay of gradients", recipe.weight_decay, ONE),
+        ("mean of weights of gradients", recipe.averaging, ONE),
+        ("strength of augmentation of gradients", recipe.aug_strength, ONE),
+        ("epochs of a network", STRONG.epochs, ONE),
+        ("epochs of a bag", WEAK[0].epochs, ONE),
+    ]
+    return [{"constant": name, "value": str(value), "tuned_on": where} for name, value, where in rows]
+
+
+def groups_of(model: str, protocol: Protocol = PROTOCOL) -> tuple[Group, ...]:
+    """The kinds of networks that a model is made of; none of a regression."""
+    return dict(protocol.networks).get(model, ())
 
 
 def members_of(model: str, seed: int, protocol: Protocol = PROTOCOL) -> list[Member]:
@@ -56,25 +123,20 @@ def members_of(model: str, seed: int, protocol: Protocol = PROTOCOL) -> list[Mem
     >>> [len(members_of(model, 0)) for model in ("hog", "single", "two-branch", "ensemble")]
     [0, 1, 1, 11]
     """
-    recipe = replace(find_recipe(protocol.recipe), **parse_settings(protocol.settings))
-    mix, appearance = protocol.strong
-    strong = Member.of(recipe, mix=mix, appearance=appearance, seed=seed, epochs=protocol.strong_epochs)
-    weak = [
-        Member.of(recipe, mix=mix, appearance=appearance, bag=bag, seed=seed, epochs=protocol.weak_epochs)
-        for mix, appearance in protocol.weak
-        for bag in range(1, BAGS + 1)
-    ]
-    networks = {
-        SINGLE: [replace(strong, appearance=NO_APPEARANCE)],
-        TWO_BRANCH: [strong],
-        ENSEMBLE: [strong, *weak],
-    }
-    return networks.get(model, [])
+    return [member for group in groups_of(model, protocol) for member in group.members(seed)]
 
 
-def networks_of(protocol: Protocol, models: Sequence[str], seed: int) -> dict[str, Member]:
-    """The networks of these models and this seed by name, each once: the vote counts `two-branch` among its members."""
-    return {member.name: member for model in models for member in members_of(model, seed, protocol)}
+def networks_of(protocol: Protocol, models: Sequence[str], seed: int) -> dict[str, tuple[Member, str]]:
+    """The networks of these models and this seed and what they see: name -> (member, view), each once.
+
+    The vote counts `two-branch` among its members. Raises `ValueError` where two networks have one name.
+    """
+    networks = {}
+    for group in (group for model in models for group in groups_of(model, protocol)):
+        for member in group.members(seed):
+            if networks.setdefault(member.name, (member, group.view)) != (member, group.view):
+                raise ValueError(f"Expected networks of different names, but two are called {member.name}")
+    return networks
 
 
 def list_deviations(protocol: Protocol, models: Sequence[str] = MODELS, generators: Iterable[int] = ()) -> list[str]:
@@ -84,7 +146,11 @@ def list_deviations(protocol: Protocol, models: Sequence[str] = MODELS, generato
     ['fraction is 0.002 and not 0.013']
     """
     values = [(field.name, getattr(protocol, field.name), getattr(PROTOCOL, field.name)) for field in fields(Protocol)]
-    words = [f"{name} is {here} and not {there}" for name, here, there in values if here != there]
+    words = [
+        "the networks are not those of the protocol" if name == "networks" else f"{name} is {here} and not {there}"
+        for name, here, there in values
+        if here != there
+    ]
     others = sorted(set(generators) - {protocol.generator})
     words += [f"faces are those of generator {other} and not {protocol.generator}" for other in others]
     missing = [model for model in MODELS if model not in models]

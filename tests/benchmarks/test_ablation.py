@@ -11,13 +11,15 @@ from lsdkit.common.seeds import numpy_generator, torch_generator
 from lsdkit.method.metrics import macro_f1
 from lsdkit.method.mixing import draw_lambda
 from lsdkit.photographs import benchmark, regressions
-from lsdkit.photographs.protocol import PROTOCOL, Protocol, members_of
+from lsdkit.photographs.protocol import PROTOCOL, Group, Protocol, members_of
 from lsdkit.photographs.regressions import compute_hog
-from lsdkit.photographs.scores import FOUR
+from lsdkit.photographs.scores import QUESTIONS
+from lsdkit.photographs.views import INNER
 from lsdkit.recipes import PAPER
 from lsdkit.training.evaluation import labelled_rows
 
-SMALL = Protocol(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", strong_epochs=1, resamples=60)
+STRONG = Group(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", epochs=1)
+SMALL = Protocol(networks=(("single", (replace(STRONG, appearance="none"),)), ("two-branch", (STRONG,))), resamples=60)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def answers_of(seed, labels, share):
     generator = np.random.default_rng(seed)
     wrong = generator.integers(0, 6, len(labels))
     six = np.where(generator.random(len(labels)) < share, labels, wrong)
-    return {"six": six.tolist(), "four": np.where(np.isin(six, FOUR), six, 3).tolist()}
+    return {"answers": [np.where(np.isin(six, chosen), six, 3).tolist() for chosen in QUESTIONS.values()]}
 
 
 @pytest.mark.parametrize("unit", ["images", "subjects"])
@@ -79,15 +81,16 @@ def test_paired_intervals_are_those_of_a_naive_loop(ablation, work, unit):
         times = dict(zip(order, draw, strict=True))
         faces = [face for face, person in enumerate(people) for _ in range(times[person])]
         scores = [
-            np.mean([macro_f1(labels[faces], np.array(each["six"])[faces]) for each in answers])
+            np.mean([macro_f1(labels[faces], np.array(each["answers"][0])[faces]) for each in answers])
             for answers in (row, other)
         ]
         expected.append(scores[0] - scores[1])
     assert difference["intervals"][unit] == pytest.approx(np.quantile(expected, [0.025, 0.975]).tolist(), abs=1e-6)
-    whole = [np.mean([macro_f1(labels, each["six"]) for each in answers]) for answers in (row, other)]
+    whole = [np.mean([macro_f1(labels, each["answers"][0]) for each in answers]) for answers in (row, other)]
     assert difference["value"] == pytest.approx(whole[0] - whole[1])
     first, second = (
-        macro_f1(labels, one["six"]) - macro_f1(labels, two["six"]) for one, two in zip(row, other, strict=True)
+        macro_f1(labels, one["answers"][0]) - macro_f1(labels, two["answers"][0])
+        for one, two in zip(row, other, strict=True)
     )
     assert difference["sd"] == pytest.approx(abs(first - second) / 2**0.5)
 
@@ -147,7 +150,8 @@ def test_a_finished_row_is_not_made_again(ablation, work, monkeypatch):
     assert work.drawn == []
     assert again(ablation, work, ["protocol"])[1] == first  # rows of earlier calls stay
     monkeypatch.undo()
-    monkeypatch.setattr(benchmark, "open_set", lambda out, seed, protocol, **options: work.tested.store)
+    faces = benchmark.view_faces(work.tested.store, work.out, SMALL)
+    monkeypatch.setattr(benchmark, "open_set", lambda out, seed, protocol, **options: faces)
     _, other, _ = again(ablation, work, ["protocol"], seeds={"protocol": (0,), "net": (0,)})
     assert [(row["name"], row["seeds"]) for row in other["rows"]] == [("protocol", [0])] * 3
 
@@ -209,7 +213,7 @@ def test_the_members_of_the_rows(ablation):
 
 def test_colour_says_nothing_to_hog(work):
     grey, colour = (
-        benchmark.view_faces(work.tested.store, work.out, replace(PROTOCOL, grey=grey)).images[:4]
+        benchmark.view_faces(work.tested.store, work.out, replace(PROTOCOL, grey=grey)).seen(INNER).images[:4]
         for grey in (True, False)
     )
     assert (grey != colour).any()
@@ -219,7 +223,11 @@ def test_colour_says_nothing_to_hog(work):
 def test_rows_see_what_they_say(ablation, scores, work):
     rows = {row.name: row for row in ablation.ROWS}
     side = work.tested.store.images.shape[1]
-    seen = {name: scores.view_photographs(work, rows[name]).images for name in ("net", "net-colour", "net-whole")}
+    stores = {
+        name: scores.view_photographs(work, rows[name]).seen(INNER) for name in ("net", "net-colour", "net-whole")
+    }
+    assert len({store.path for store in stores.values()}) == 3
+    seen = {name: store.images for name, store in stores.items()}
     assert {name: images.shape[1] for name, images in seen.items()} == {
         "net": round(0.6 * side),
         "net-colour": round(0.6 * side),
@@ -231,7 +239,7 @@ def test_rows_see_what_they_say(ablation, scores, work):
         "net-whole": False,
     }
     with pytest.raises(ValueError, match="was made of another store"):
-        ablation.take_photographs(scores.view_photographs(work, rows["net"]))
+        ablation.take_photographs(scores.view_photographs(work, rows["net"]).seen(INNER))
 
 
 @pytest.mark.slow

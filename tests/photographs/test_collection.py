@@ -9,7 +9,7 @@ from PIL import Image
 
 from lsdkit.data import preparing
 from lsdkit.data.decoding import LeftOut
-from lsdkit.photographs.collection import find_subjects, prepare_photographs
+from lsdkit.photographs.collection import check_names, find_subjects, prepare_photographs
 
 
 class HalfFound:
@@ -57,6 +57,7 @@ def test_every_photograph_of_the_six_is_counted(folder, tmp_path):
     assert [store.keys[row] for row in rows] == list(compress(photographs.keys, photographs.has_face))
     assert store.path == tmp_path / "out"
     assert len(set(photographs.subjects)) == 9
+    assert photographs.people is photographs.subjects
     assert photographs.subjects_from == "files named NAME_NUMBER"
 
 
@@ -92,3 +93,28 @@ def test_a_folder_without_the_six_expressions_is_refused(folder, tmp_path):
     (folder / "neutral").rename(tmp_path / "other" / "neutral")
     with pytest.raises(ValueError, match="photographs of ANGER"):
         prepare_photographs(tmp_path / "other", tmp_path / "out", **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["films", "Films"], "2 are called 'films'"),
+        (["a/b"], "'a/b'"),
+        (["a\nb"], "letters, digits"),
+        ([".hidden"], "begins with a letter"),
+        (["ends."], "letters, digits"),
+        (["$x_1$"], "letters, digits"),
+        (["x" * 41], "at most 40"),
+        ([""], "name it as in"),
+        (["Rendered"], "none of the benchmark's own"),
+        ([], "at least one"),
+    ],
+)
+def test_names_fit_for_tables_and_files(names, words):
+    with pytest.raises(ValueError, match="Expected") as error:
+        check_names(names)
+    assert words in str(error.value)
+
+
+def test_names_of_many_languages_are_taken():
+    check_names(["Gesichter 48 px", "表情", "web-48_a.b+c", "A"])

@@ -6,13 +6,15 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from lsdkit.common.seeds import numpy_generator
 from lsdkit.photographs.scores import (
-    FOUR,
     NONE,
+    QUESTIONS,
+    SCORES,
     Tally,
     choose_answers,
     describe_scores,
     score_counts,
     score_seeds,
+    summarise_collections,
     summarise_seeds,
     tally_answers,
 )
@@ -20,99 +22,103 @@ from lsdkit.photographs.scores import (
 
 @pytest.fixture
 def drawn():
-    """Labels, answers of six and of four, and subjects of 300 photographs, a fifth of which have no answer."""
+    """Labels, answers (3, 300) and subjects of 300 photographs, a fifth of which have no answer."""
     generator = np.random.default_rng(0)
     labels = generator.choice(6, 300, p=[0.2, 0.1, 0.02, 0.3, 0.2, 0.18])
     probabilities = generator.dirichlet(np.ones(6), 300) + 0.3 * np.eye(6)[labels]
     probabilities[generator.random(300) < 0.2] = np.nan
-    return labels, *choose_answers(probabilities), generator.integers(0, 40, 300)
+    return labels, choose_answers(probabilities), generator.integers(0, 40, 300)
 
 
-def count(labels, six, four):
-    return tally_answers(labels, six, four, resamples=1).counts
+def count(labels, answers):
+    return tally_answers(labels, answers, resamples=1).counts
 
 
-def test_answers_are_the_likeliest_of_six_and_of_four():
-    six, four = choose_answers([[0.1, 0.5, 0.1, 0.2, 0.05, 0.05], [np.nan] * 6, [0, 0, 0.2, 0, 0, 0.8]])
-    assert six.tolist() == [1, NONE, 5]
+def test_answers_are_the_likeliest_of_six_of_five_and_of_four():
+    six, five, four = choose_answers([[0.1, 0.3, 0.35, 0.2, 0.05, 0], [np.nan] * 6, [0, 0, 0.2, 0, 0, 0.8]])
+    assert six.tolist() == [2, NONE, 5]
+    assert five.tolist() == [1, NONE, 5]
     assert four.tolist() == [3, NONE, 5]
-    assert FOUR == (0, 3, 4, 5)
+    assert QUESTIONS["macro_f1_5"] == (0, 1, 3, 4, 5)
+    assert QUESTIONS["macro_f1_4"] == (0, 3, 4, 5)
 
 
 def test_scores_are_scikit_learns_with_a_seventh_answer_that_is_never_true(drawn):
-    labels, six, four, _ = drawn
-    scores = score_counts(count(labels, six, four))
-    options = {"average": None, "zero_division": 0}
-    np.testing.assert_allclose(scores["f1"], f1_score(labels, six, labels=range(6), **options))
+    labels, answers, _ = drawn
+    scores = score_counts(count(labels, answers))
+    np.testing.assert_allclose(scores["f1"], f1_score(labels, answers[0], labels=range(6), average=None))
     assert scores["macro_f1_6"] == pytest.approx(scores["f1"].mean())
-    chosen = np.isin(labels, FOUR)
-    np.testing.assert_allclose(
-        scores["macro_f1_4"], f1_score(labels[chosen], four[chosen], labels=FOUR, average="macro", zero_division=0)
-    )
+    for (name, asked), answered in zip(QUESTIONS.items(), answers, strict=True):
+        chosen = np.isin(labels, asked)
+        expected = f1_score(labels[chosen], answered[chosen], labels=asked, average="macro", zero_division=0)
+        assert scores[name] == pytest.approx(expected)
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
-        expected = balanced_accuracy_score(labels, six)
+        expected = balanced_accuracy_score(labels, answers[0])
     assert scores["balanced_accuracy"] == pytest.approx(expected)
 
 
 def test_an_unanswered_photograph_lowers_its_own_class_alone(drawn):
-    labels, six, four, _ = drawn
-    row = np.flatnonzero((six == labels) & (labels == 3))[0]
-    before = score_counts(count(labels, six, four))
-    six[row] = four[row] = NONE
-    after = score_counts(count(labels, six, four))
+    labels, answers, _ = drawn
+    row = np.flatnonzero((answers[0] == labels) & (labels == 3))[0]
+    before = score_counts(count(labels, answers))
+    answers[:, row] = NONE
+    after = score_counts(count(labels, answers))
     assert after["f1"][3] < before["f1"][3]
     np.testing.assert_array_equal(np.delete(after["f1"], 3), np.delete(before["f1"], 3))
 
 
 def test_an_absent_class_scores_zero_and_leaves_balanced_accuracy_alone():
     labels = np.array([0, 1, 3, 4, 5])
-    scores = score_counts(count(labels, labels, labels.clip(0) * (labels != 1)))
+    scores = score_counts(count(labels, np.stack([labels, labels, labels * (labels != 1)])))
     assert scores["macro_f1_6"] == pytest.approx(5 / 6)
-    assert scores["balanced_accuracy"] == 1
+    assert scores["macro_f1_5"] == scores["balanced_accuracy"] == 1
 
 
 def test_the_confusion_has_no_column_for_no_answer(drawn):
-    labels, six, four, _ = drawn
-    confusion = tally_answers(labels, six, four, resamples=1).confusion
+    labels, answers, _ = drawn
+    confusion = tally_answers(labels, answers, resamples=1).confusion
     assert confusion.shape == (6, 6)
-    assert confusion.sum() == (six != NONE).sum()
-    assert np.diagonal(confusion).tolist() == [((six == k) & (labels == k)).sum() for k in range(6)]
+    assert confusion.sum() == (answers[0] != NONE).sum()
+    assert np.diagonal(confusion).tolist() == [((answers[0] == k) & (labels == k)).sum() for k in range(6)]
 
 
 def test_resamples_are_those_of_a_plain_loop_over_units(drawn):
-    labels, six, four, subjects = drawn
-    draws = tally_answers(labels, six, four, subjects=subjects, resamples=50).draws["subjects"]
-    assert draws.shape == (50, 6, 7, 7)
+    labels, answers, subjects = drawn
+    draws = tally_answers(labels, answers, subjects=subjects, resamples=50).draws["subjects"]
+    assert draws.shape == (50, 3, 6, 7)
     people = list(dict.fromkeys(subjects.tolist()))  # in the order of the first photograph
-    by_person = np.stack([count(*(part[subjects == one] for part in (labels, six, four))) for one in people])
+    by_person = np.stack([count(labels[subjects == one], answers[:, subjects == one]) for one in people])
     chances = np.full(len(people), 1 / len(people))
     times = numpy_generator(0, "photographs").multinomial(len(people), chances, size=50)
     np.testing.assert_array_equal(draws, np.tensordot(times, by_person, axes=1))
-    assert not (draws.sum((1, 2, 3)) == len(labels)).all()  # subjects differ in size, and are drawn whole
-    images = tally_answers(labels, six, four, resamples=4000).draws["images"]
-    assert (images.sum((1, 2, 3)) == len(labels)).all()
-    np.testing.assert_allclose(images.mean(0), count(labels, six, four), atol=1)
+    assert not (draws.sum((2, 3)) == len(labels)).all()  # subjects differ in size, and are drawn whole
+    images = tally_answers(labels, answers, resamples=4000).draws["images"]
+    assert (images.sum((2, 3)) == len(labels)).all()
+    np.testing.assert_allclose(images.mean(0), count(labels, answers), atol=1)
     slow = np.random.default_rng(1)
     loop = []
     for _ in range(400):
         rows = slow.integers(0, len(labels), len(labels))
-        loop.append(score_counts(count(labels[rows], six[rows], four[rows]))["macro_f1_6"])
+        loop.append(score_counts(count(labels[rows], answers[:, rows]))["macro_f1_6"])
     fast = score_counts(images)["macro_f1_6"]
     assert np.std(loop) == pytest.approx(fast.std(), rel=0.15)
     assert np.mean(loop) == pytest.approx(fast.mean(), abs=0.005)
 
 
 def test_models_over_the_same_photographs_share_their_resamples(drawn):
-    labels, six, four, _ = drawn
-    other = np.where(six == NONE, NONE, 0)
-    tallies = (tally_answers(labels, one, four, resamples=20) for one in (six, other))
-    first, second = (tally.draws["images"].sum((2, 3)) for tally in tallies)
+    labels, answers, subjects = drawn
+    other = np.where(answers == NONE, NONE, 0)
+    options = {"subjects": subjects, "resamples": 20}
+    tallies = (tally_answers(labels, one, **options) for one in (answers, other))
+    first, second = (tally.draws["subjects"].sum(3) for tally in tallies)
     np.testing.assert_array_equal(first, second)  # how many photographs of each class were drawn
+    apart = tally_answers(labels, answers, purpose="another collection", **options).draws["subjects"].sum(3)
+    assert (first != apart).any()
 
 
 def test_scores_in_json_are_plain_and_hold_their_values(drawn):
-    labels, six, four, subjects = drawn
-    tally = tally_answers(labels, six, four, subjects=subjects)
+    labels, answers, subjects = drawn
+    tally = tally_answers(labels, answers, subjects=subjects)
     value = describe_scores(tally)
     assert list(value["intervals"]) == ["images", "subjects"]
     for unit in tally.draws:
@@ -127,15 +133,41 @@ def test_scores_in_json_are_plain_and_hold_their_values(drawn):
 
 
 def test_seeds_are_averaged_in_each_resample(drawn):
-    labels, six, four, _ = drawn
-    tallies = [tally_answers(labels, one, four, resamples=30) for one in (six, labels)]
+    labels, answers, _ = drawn
+    tallies = [tally_answers(labels, one, resamples=30) for one in (answers, np.tile(labels, (3, 1)))]
     scores, draws = score_seeds(tallies)
     assert scores["macro_f1_6"].shape == (2,)
     each = [score_counts(tally.draws["images"])["macro_f1_6"] for tally in tallies]
     np.testing.assert_allclose(draws["images"]["macro_f1_6"], np.mean(each, axis=0))
 
 
-@pytest.mark.parametrize("wrong", [([6], [0], [0]), ([0], [7], [0]), ([0, 1], [0], [0]), ([], [], [])])
-def test_answers_out_of_range_are_refused(wrong):
+def test_the_mean_over_collections_draws_people_within_each(drawn):
+    labels, answers, subjects = drawn
+    few = slice(0, 120)
+    known = [tally_answers(labels, one, subjects=subjects, purpose="first") for one in (answers, answers[::-1])]
+    unknown = [tally_answers(labels[few], one[:, few], purpose="second") for one in (answers, answers[::-1])]
+    mean = summarise_collections({"first": known, "second": unknown})
+    parts = [summarise_seeds(each) for each in (known, unknown)]
+    for name in SCORES:
+        assert mean[name]["mean"] == pytest.approx(np.mean([part[name]["mean"] for part in parts]))
+        by_seed = [
+            np.mean([score_counts(each.counts)[name] for each in pair]) for pair in zip(known, unknown, strict=True)
+        ]
+        assert mean[name]["sd"] == pytest.approx(np.std(by_seed, ddof=1))
+    assert set(mean["macro_f1_6"]["intervals"]) == {"images", "subjects"}
+    widths = [
+        np.ptp(part["macro_f1_6"]["intervals"][unit]) for part, unit in zip(parts, ("subjects", "images"), strict=True)
+    ]
+    expected = np.hypot(*widths) / 2  # of the mean of two that are drawn independently
+    assert np.ptp(mean["macro_f1_6"]["intervals"]["subjects"]) == pytest.approx(expected, rel=0.1)
+    alone = summarise_collections({"first": known})
+    assert alone == parts[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "answers"),
+    [([6], [[0], [0], [0]]), ([0], [[7], [0], [0]]), ([0, 1], [[0], [0], [0]]), ([], [[], [], []]), ([0], [[0], [0]])],
+)
+def test_answers_out_of_range_are_refused(labels, answers):
     with pytest.raises(ValueError, match="Expected"):
-        tally_answers(*map(np.array, wrong))
+        tally_answers(np.array(labels), np.array(answers))
