@@ -1,7 +1,8 @@
 """Facial expressions in photographs, learned from synthetic faces (Jeong et al., ECCV 2022 Workshops).
 
-The public face: `Recipe` and `Member` say what is trained, `Store` is the faces, `train` leaves a finished run,
-`predict` answers for faces. The rooms behind it are in lsdkit/README.md.
+The public face: `read` answers for a photograph and `read_many` for many; `Recipe` and `Member` say what is trained,
+`Store` is the faces, `train` leaves a finished run, `predict` answers for its faces. The rooms behind it are in
+lsdkit/README.md.
 
 >>> import lsdkit
 >>> member = lsdkit.Member.of("smoke", mix="mixup", appearance="dino", bag=1)
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lsdkit.data.store import Store
     from lsdkit.prediction import predict
+    from lsdkit.reading.reading import read, read_many
     from lsdkit.recipes import Member, Recipe
     from lsdkit.training.member import train_member as train
 
 __version__ = "0.1.0"
-__all__ = ["Member", "Recipe", "Store", "predict", "train"]
+__all__ = ["Member", "Recipe", "Store", "predict", "read", "read_many", "train"]
 
 # Threads of torch that wait for one another spin, for ever by default: beside other work on the machine a step then
 # takes twice as long and more (docs/results.md). It has to be said before torch is loaded.
@@ -33,6 +35,8 @@ _HOMES = {
     "Store": ("data.store", "Store"),
     "train": ("training.member", "train_member"),
     "predict": ("prediction", "predict"),
+    "read": ("reading.reading", "read"),
+    "read_many": ("reading.reading", "read_many"),
 }
 
 

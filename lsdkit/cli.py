@@ -19,7 +19,8 @@ COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}  # name -> function, argu
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 for a wrong argument or source, told in one line on stderr."""
+    """Run one command; returns the exit code: 0, 2 for a wrong argument or source, 130 for Ctrl-C; stderr says in one
+    line what it was."""
     try:
         options = vars(_build_parser().parse_args(_join_name(sys.argv[1:] if argv is None else argv)))
     except SystemExit as end:  # argparse's own: 0 after --help, 2 for a wrong flag
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"lsdkit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print(f"lsdkit: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -415,6 +419,38 @@ def _predict(runs, out, split, submission, listed, missing, check, **options):
         raise ValueError("Expected --submission with --list and --missing: a table of probabilities knows neither")
     source = runs if runs.startswith("dan_") else _find_runs(runs)
     return write_probabilities(source, out, split=split, **options)
+
+
+@_command(
+    "export",
+    _option("source", "", "folder of a finished run", metavar="RUN"),
+    _option("--out", "", "the ONNX file to write", required=True, metavar="FILE"),
+    _option("--part", "emotion", "emotion, or member: the 68 landmarks as well (default %(default)s)"),
+)
+def _export(source, out, **options):
+    """a trained member as an ONNX file, for programs without torch"""
+    from lsdkit.training.export import export_run
+
+    return export_run(_find(source), out, **options)
+
+
+@_command(
+    "read",
+    _option("photographs", "", "a photograph, or a folder of them at any depth", metavar="PHOTO", nargs="+"),
+    _option("--out", "", "the CSV file to write (default: print a table)", metavar="FILE"),
+    _option("--sheet", "", "draw the faces and their bars into this PNG file", metavar="FILE"),
+    _option(
+        "--model", "open-1", "open-1, a packed model, a run, or a folder of runs, which vote (default %(default)s)"
+    ),
+    _option("--jobs", None, "processes that search for faces (default: one a core)", type=int),
+    DEVICE,
+)
+def _read(photographs, out, sheet, **options):
+    """the expressions of the faces in photographs"""
+    from lsdkit.reading.report import read_photographs
+
+    out, sheet = (Path(file).expanduser().absolute() if file else "" for file in (out, sheet))  # beside what is read
+    return read_photographs(photographs, out=out, sheet=sheet, **options)
 
 
 @_command(

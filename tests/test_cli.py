@@ -62,6 +62,8 @@ def test_prepare_csv_and_out(project):
         (["predict", "nowhere", "--out", "x.csv"], "nowhere"),
         (["predict"], "--check FILE --list FILE"),
         (["audit", "nowhere"], "nowhere"),
+        (["read", "nowhere"], "nowhere"),
+        (["read", "faces", "--model", "nowhere"], "Expected a model"),
         (["landmarks", "nowhere"], "nowhere"),
         (["pretrain", "nowhere", "--recipe", "smoke"], "nowhere"),
         (["pretrain", "dino", "nowhere"], "nowhere"),
@@ -117,6 +119,7 @@ def calls(project, monkeypatch):
         "openset.preparing.prepare_open",
         "photographs.benchmark.run_benchmark",
         "prediction.write_probabilities",
+        "reading.report.read_photographs",
         "reproduce.demo.run_demo",
         "reproduce.report.write_report",
         "reproduce.start_runs.run_starts",
@@ -164,6 +167,7 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         "benchmark --photographs faces --out bench --seeds 0,1 --models hog,two-branch --plan",
         "predict dan_rafdb@file.pth --out d.csv --data data/open",
         "starts --seeds 1,2 --dino-face runs/mine --jobs 1",
+        "read a.jpg faces --out t.csv --model runs --jobs 2",
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
@@ -192,10 +196,12 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         {"against": "dlib", "faces": 50},
     )
     options = {"seeds": (0, 1), "models": ("hog", "two-branch"), "fraction": 0.0, "jobs": 0, "device": "auto"}
-    assert calls[11][1:] == (("faces", project / "bench"), options | {"plan": True})
+    assert calls[11][1:] == (({"faces": "faces"}, project / "bench"), options | {"plan": True})
     assert calls[12][1] == ("dan_rafdb@file.pth", "d.csv")
     options = {"recipe": "demo", "seeds": (1, 2), "data": "", "dino": "", "dino_face": "runs/mine", "jobs": 1}
     assert calls[13] == ("run_starts", (project / "runs" / "starts",), options)
+    options = {"out": project / "t.csv", "sheet": "", "model": "runs", "jobs": 2, "device": "auto"}
+    assert calls[14] == ("read_photographs", (["a.jpg", "faces"],), options)
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
 
@@ -221,7 +227,7 @@ def test_the_word_dino_chooses_self_supervision(calls, capsys):
     assert main(["pretrain-dino", "one"]) == 2
 
 
-@pytest.mark.parametrize("command", ["--help", "benchmark --help"])
+@pytest.mark.parametrize("command", ["--help", "benchmark --help", "read --help"])
 def test_help_needs_nothing_heavy(command):
     script = (
         f"import sys; from lsdkit.cli import main; main({command.split()}); sys.exit(bool({HEAVY} & {{*sys.modules}}))"

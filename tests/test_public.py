@@ -28,7 +28,7 @@ def test_every_public_name_is_there_and_documented():
     assert set(lsdkit.__all__) <= set(dir(lsdkit))
     for name in lsdkit.__all__:
         assert len(getattr(lsdkit, name).__doc__) > 40, name
-    with pytest.raises(AttributeError, match="its names are Member, Recipe, Store, predict, train"):
+    with pytest.raises(AttributeError, match="its names are Member, Recipe, Store, predict, read, read_many, train"):
         _ = lsdkit.fit
 
 

@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).parents[1] / "lsdkit"
 ORDER = (  # each may import what stands before it, and itself
     *("common", "recipes", "figures", "method", "data", "weights", "openset", "training", "selfsupervision"),
-    *("ensembles", "prediction", "notebook", "photographs", "reproduce", "explore", "cli"),
+    *("ensembles", "prediction", "reading", "notebook", "photographs", "reproduce", "explore", "cli"),
 )
 LESS = {"figures": {"common"}, "method": {"common", "recipes"}}  # these two import less
 APART = {"photographs": "reproduce", "reproduce": "photographs"}

@@ -203,7 +203,7 @@ def _frozen(network: MultiTask, role: str) -> set[str]:
     """The names of the tensors of a branch that are not trained."""
     parts = getattr(network, role).backbone.frozen
     frozen = {id(tensor) for part in parts for tensor in chain(part.parameters(), part.buffers())}
-    return {key for key, tensor in chain(network.named_parameters(), network.named_buffers()) if id(tensor) in frozen}
+    return {key for key, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in frozen}
 
 
 def _start(network: MultiTask, member: Member, role: str) -> str:
