@@ -389,7 +389,13 @@ def _write_tables(runs, out, split):
 
 @_command(
     "predict",
-    _option("runs", "", "a run's folder, a folder of runs, or an official DAN: dan_...", metavar="RUNS", nargs="?"),
+    _option(
+        "runs",
+        "",
+        "a run's folder, a folder of runs, a packed model (open-1 or a file), or an official DAN: dan_...",
+        metavar="RUNS",
+        nargs="?",
+    ),
     _option("--out", "", "the CSV file to write", metavar="FILE"),
     _option("--ensemble", "", "a line of Table 4, or all (default all)", metavar="NAME"),
     _option("--seed", None, "only the runs of this seed (default: all runs)", type=int),
@@ -403,7 +409,7 @@ def _write_tables(runs, out, split):
 )
 def _predict(runs, out, split, submission, listed, missing, check, **options):
     """probabilities of a run or an ensemble, or the challenge's submission"""
-    from lsdkit.prediction import write_probabilities
+    from lsdkit.prediction import left_nothing, write_probabilities
     from lsdkit.reproduce.submission import check_submission, write_submission
 
     listed = str(_find(listed)) if listed else ""
@@ -417,7 +423,7 @@ def _predict(runs, out, split, submission, listed, missing, check, **options):
         return write_submission(_find_runs(runs), out, listed=listed, missing=missing, **options)
     if listed or missing:
         raise ValueError("Expected --submission with --list and --missing: a table of probabilities knows neither")
-    source = runs if runs.startswith("dan_") else _find_runs(runs)
+    source = runs if left_nothing(runs) else _find_runs(runs)
     return write_probabilities(source, out, split=split, **options)
 
 
@@ -454,6 +460,20 @@ def _read(photographs, out, sheet, **options):
 
 
 @_command(
+    "make-model",
+    _option("--out", "runs/open-1", "folder of the faces, the runs and the file (default %(default)s)"),
+    _option("--seed", 0, "draws faces, bags and first weights (default %(default)s)"),
+    _option("--jobs", 0, "trainings at a time (default: one for each core, or one on a GPU)"),
+    DEVICE,
+)
+def _make_model(out, **options):
+    """train the model that ships, open-1, on rendered faces and pack it into one file"""
+    from lsdkit.photographs.networks import make_model
+
+    return make_model(resolve(out), **options)
+
+
+@_command(
     "benchmark",
     _option(
         "--photographs",
@@ -470,7 +490,7 @@ def _read(photographs, out, sheet, **options):
     _option(
         "--models",
         (),
-        "of majority, landmarks, hog, hog+landmarks, face, hog+face, single, two-branch, ensemble (default: all)",
+        "of majority, landmarks, hog, hog+landmarks, face, hog+face, single, two-branch, open-1, ensemble (all)",
         type=names,
     ),
     _option("--fraction", 0.0, "of the release's training faces (default: the protocol's)"),

@@ -30,6 +30,7 @@ from lsdkit.weights.published import locate, parse
 
 ALL = ("", "all")
 SHIPPED = {"open-1": "open_1.safetensors"}  # packed models that come with the kit: name -> file in lsdkit/models
+OFFICIAL = "dan_"  # begins the names of official DANs
 Voter = Run | Packed  # what has a vote: a trained network and its settings
 DAN_SIZE, DAN_BATCH = 224, 32  # pixels that the official DAN is shown; faces at a time
 
@@ -272,19 +273,31 @@ def write_probabilities(
 ) -> str:
     """Write the `vote` of `choose_runs` to the CSV file `out`; returns what was written, in words.
 
-    `runs` may be an official DAN instead (see `predict_official`), which needs `data`. Raises `FileExistsError` where
-    `out` exists.
+    `runs` may be a packed model (see `find_voters`) or an official DAN (see `predict_official`) instead, which need
+    `data`. Raises `FileExistsError` where `out` exists.
     """
     out, store = check_new(out), Store.open(resolve(data)) if data else None
-    if str(runs).startswith("dan_"):
-        if store is None:
-            raise ValueError(f"Expected --data STORE with {runs}, which left no predictions of its own")
+    if left_nothing(runs) and store is None:
+        raise ValueError(f"Expected --data STORE with {runs}, which left no predictions of its own")
+    if str(runs).startswith(OFFICIAL):
         what, table = f"the official DAN {runs}", _tabulate(store, split, predict_official(str(runs), store, split))
+    elif left_nothing(runs):
+        what, voters = find_voters(runs)
+        table = _tabulate(store, split, predict(voters, store, split=split))
     else:
         what, voters = choose_runs(runs, ensemble, seed, allow_incomplete)
         table = vote(voters, store, split)
     write_table(out, table)
     return f"{project_path(out)}: probabilities of {len(table):,} {split} faces by {what}"
+
+
+def left_nothing(model: Path | str) -> bool:
+    """Whether this names an official DAN or a packed model, which have no predictions, and no runs.
+
+    >>> left_nothing("open-1"), left_nothing("mine.safetensors"), left_nothing("runs/mine")
+    (True, True, False)
+    """
+    return str(model) in SHIPPED or str(model).startswith(OFFICIAL) or Path(model).suffix == SUFFIX
 
 
 def _tabulate(store: Store, split: str, answers: np.ndarray) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from lsdkit.method.network import MultiTask
 from lsdkit.prediction import predict
 from lsdkit.recipes import SMOKE, Member
 from lsdkit.training import checkpoints
+from lsdkit.training.bundles import pack
 from lsdkit.training.evaluation import load_network
 from lsdkit.training.member import train_member
 from lsdkit.training.predictions import probabilities_of
@@ -128,6 +129,17 @@ def test_an_official_dan_answers_for_a_store(store, tmp_path):
     np.testing.assert_allclose(written[list(EXPRESSIONS)], answers / answers.sum(1, keepdim=True), atol=1e-4)
     with pytest.raises(ValueError, match="--data STORE"):
         prediction.write_probabilities(f"dan_affectnet8@{file}", tmp_path / "other.csv")
+
+
+def test_a_packed_model_answers_for_a_store_as_its_runs_do(runs, store, tmp_path):
+    file = pack(list_runs(runs), tmp_path / "three.safetensors", name="three", half=False)
+    for name, source in (("packed", file), ("runs", runs)):
+        said = prediction.write_probabilities(source, tmp_path / f"{name}.csv", data=str(store.path))
+    assert "5 test faces by all 3 runs" in said
+    packed, expected = (pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False) for name in ("packed", "runs"))
+    pd.testing.assert_frame_equal(packed, expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"--data STORE with .*three.safetensors"):
+        prediction.write_probabilities(file, tmp_path / "other.csv")
 
 
 def leave_runs(folder, count=2):
