@@ -86,35 +86,34 @@ def find_voters(model: Voter | Path | str | Sequence[Voter | Path | str]) -> tup
     """
     if isinstance(model, Run | Packed):
         return f"the run {model.name}", [model]
-    if isinstance(model, str) and model in SHIPPED:
-        bundle = load_bundle(shipped_file(model))
-        if bundle.name != model:
-            raise ValueError(f"Expected {bundle.file} to be {model}, but it is {bundle.name!r}; install lsdkit again")
-        return model, list(bundle.members)
     if isinstance(model, Path | str):
-        path = Path(model) if Path(model).exists() else resolve(model)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"Expected a model, but there is nothing at {path}; name {' or '.join(SHIPPED)}, a packed model "
-                f"({SUFFIX}), a run's folder or a folder of runs"
-            )
-        if path.is_file():
-            bundle = load_bundle(path)
-            return bundle.name, list(bundle.members)
-        return choose_runs(path)
+        path = find_model(model)
+        if path.is_dir():
+            return choose_runs(path)
+        bundle = load_bundle(path)
+        if str(model) in SHIPPED and bundle.name != str(model):
+            raise ValueError(f"Expected {path} to be {model}, but it is {bundle.name!r}; install lsdkit again")
+        return bundle.name, list(bundle.members)
     voters = [voter if isinstance(voter, Run | Packed) else read_run(voter) for voter in model]
     return f"{len(voters)} runs", voters
 
 
-def shipped_file(name: str) -> Path:
-    """The file of a packed model that comes with the kit; `FileNotFoundError` where this installation lacks it."""
-    file = Path(str(resources.files("lsdkit.models").joinpath(SHIPPED[name])))
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"Expected the model {name} at {file}, but there is no such file; install lsdkit again, or name a run, a "
-            "folder of runs or a packed model with --model"
-        )
-    return file
+def find_model(model: Path | str) -> Path:
+    """The file or folder of a model that comes with the kit, or at a path: as it is typed where there is something,
+    else from the project's folder. Raises `FileNotFoundError` where there is nothing."""
+    others = f"a packed model ({SUFFIX}), a run's folder or a folder of runs"
+    if str(model) in SHIPPED:
+        path = Path(str(resources.files("lsdkit.models").joinpath(SHIPPED[str(model)])))
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Expected the model {model} at {path}, but there is none; install lsdkit again, or name {others}"
+            )
+        return path
+    path = Path(model).absolute() if Path(model).exists() else resolve(model)
+    if not path.exists():
+        names = ", ".join(SHIPPED)
+        raise FileNotFoundError(f"Expected a model, but there is nothing at {path}; name {names}, {others}")
+    return path
 
 
 def load_voter(voter: Voter, device: torch.device | str = "cpu") -> MultiTask:

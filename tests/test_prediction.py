@@ -12,7 +12,9 @@ from lsdkit import prediction
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.seeds import torch_generator
 from lsdkit.data import preparing
+from lsdkit.data.combining import view_store
 from lsdkit.data.store import Store
+from lsdkit.data.viewing import View
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.network import MultiTask
 from lsdkit.prediction import predict
@@ -142,7 +144,7 @@ def test_a_packed_model_answers_for_a_store_as_its_runs_do(runs, store, tmp_path
         prediction.write_probabilities(file, tmp_path / "other.csv")
 
 
-def leave_runs(folder, count=2):
+def leave_runs(folder, count=2, view=None):
     """Finished runs, untrained, whose weights take a window of aligned faces."""
     recipe = replace(SMOKE, emotion="dlib_face", image_size=40)
     for seed in range(count):
@@ -151,7 +153,11 @@ def leave_runs(folder, count=2):
         for convolution in network.emotion.backbone.modules():
             if isinstance(convolution, torch.nn.Conv2d):  # random ones as they are answer the same for every face
                 torch.nn.init.orthogonal_(convolution.weight, 2, generator=torch_generator(seed, "weights"))
-        run = Run(folder=folder / str(seed), member=member, kind="rendered", store="", checksums={})
+        for norm in network.modules():
+            if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+                norm.momentum = 1.0
+        network.train()(torch.rand((16, 3, 40, 40), generator=torch_generator(seed, "faces")))  # answers of usual size
+        run = Run(folder=folder / str(seed), member=member, kind="rendered", store="", checksums={}, view=view)
         run.folder.mkdir(parents=True)
         checkpoints.save_weights(run.folder, {"format": FORMAT, "member": member.spec(), "state": network.state_dict()})
         write_run(replace(run, metrics={"val_macro_f1": 0.5}))
@@ -181,3 +187,25 @@ def test_faces_that_our_alignment_did_not_cut_are_seen_whole(tiny_store, tmp_pat
         each = [load_network(tmp_path / str(seed), aligned=aligned)(pixels) for seed in range(2)]
         voted = torch.stack([logits.softmax(1) for logits in each]).mean(0)
         np.testing.assert_allclose(voted.detach(), answers[aligned], atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [(4, 6, 24), ()])
+def test_networks_are_shown_what_they_learned_from(tiny_store, tmp_path, window):
+    """A window of an aligned crop is no aligned crop, of which weights take a window again; a whole one is."""
+    view = View(40, window, grey=True)
+    leave_runs(tmp_path / "runs", view=view)
+    leave_runs(tmp_path / "plain")
+    faces = np.asarray(tiny_store.images)[tiny_store.rows("test")]
+    manifest = tiny_store.manifest | {"settings": {"crop": True}}
+    crops = Store(tiny_store.path, manifest, tiny_store.faces, tiny_store.images, tiny_store.landmarks)
+    share = [part / 40 for part in view.window]
+    shown = view_store(crops, tmp_path / "shown", window=share)
+    assert shown.aligned is view.whole
+    expected = predict(tmp_path / "plain", view.show(faces), device="cpu", aligned=view.whole)
+    for given in (faces, view.show(faces), crops, shown):
+        np.testing.assert_allclose(predict(tmp_path / "runs", given, device="cpu"), expected, atol=1e-6)
+    wrong = predict(tmp_path / "plain", view.show(faces), device="cpu", aligned=not view.whole)
+    assert np.abs(expected - wrong).max() > 1e-6
+    if window:
+        with pytest.raises(ValueError, match="whole aligned crops of 40 pixels, or the part of 24"):
+            predict(tmp_path / "runs", faces[:, :30, :30], device="cpu")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lsdkit.common.landmarks import anchor_points, denormalise, normalise
 from lsdkit.data.annotators import Annotator, Dlib
-from lsdkit.data.decoding import LeftOut
+from lsdkit.data.pictures import LeftOut
 
 # Shares of the square: the two eye centres, the mouth centre.
 TARGETS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.635]])

@@ -1,6 +1,7 @@
 """The contact sheet of faces that were read: each face, its name, six bars. Arrays in, matplotlib Figure out."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from functools import cache
 
@@ -13,7 +14,7 @@ from lsdkit.figures.plots import COLOURS, GRID, INK, LABELS, MUTED, Figure, styl
 
 FACE, LABEL, BAR = 1.3, 0.72, 0.92  # inches: side of a face, width of the bars' names, length of a bar of 1
 CARD = (FACE + LABEL + BAR + 0.6, FACE + 0.5)  # width and height of a face's place
-EDGE, HEAD = 0.2, 0.42  # around the sheet, and for its heading
+EDGE, HEAD, LETTER = 0.2, 0.3, 0.115  # around the sheet, for a line of its heading, and for a letter of that
 LONGEST = 40  # characters of a name that are shown
 MOST_COLUMNS = 5
 UNKNOWN = "\N{WHITE SQUARE}"  # for characters that the font lacks
@@ -37,14 +38,15 @@ def reading_sheet(
     if not len(faces):
         raise ValueError("Expected faces for a sheet, but got none")
     columns = min(columns or min(MOST_COLUMNS, math.ceil(math.sqrt(0.7 * len(faces)))), len(faces))
-    rows, head = -(-len(faces) // columns), HEAD if heading else 0
-    width, height = columns * CARD[0] + 2 * EDGE, rows * CARD[1] + 2 * EDGE + head
+    rows, width = -(-len(faces) // columns), columns * CARD[0] + 2 * EDGE
+    lines = textwrap.wrap(fit_text(heading, len(heading)), int(width / LETTER))
+    head = HEAD * len(lines)
+    height = rows * CARD[1] + 2 * EDGE + head
     drawn = Figure(figsize=(width, height))
     ax = drawn.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height, 0))
     ax.axis("off")
-    if heading:
-        ax.text(EDGE, EDGE + 0.02, fit_text(heading, 10**6), fontsize=11, va="top", weight="bold", parse_math=False)
+    ax.text(EDGE, EDGE, "\n".join(lines), fontsize=11, va="top", weight="bold", parse_math=False)
     for place, (face, chances, name) in enumerate(zip(faces, probabilities, names, strict=True)):
         row, column = divmod(place, columns)
         _draw_card(ax, EDGE + column * CARD[0], EDGE + head + row * CARD[1], face, np.asarray(chances), name)
@@ -70,7 +72,8 @@ def _letters() -> frozenset[int]:
 
 def _draw_card(ax: Axes, left: float, top: float, face: np.ndarray, chances: np.ndarray, name: str) -> None:
     best, lower = int(chances.argmax()), top + 0.24
-    ax.text(left, top + 0.16, fit_text(name), fontsize=8, color=MUTED, parse_math=False)
+    title = ax.text(left, top + 0.16, fit_text(name), fontsize=8, color=MUTED, parse_math=False)
+    title.set_clip_path(Rectangle((left, top), CARD[0] - 0.1, CARD[1], transform=ax.transData))
     ax.imshow(face, extent=(left, left + FACE, lower + FACE, lower), interpolation="antialiased", aspect="auto")
     start, step = left + FACE + LABEL + 0.08, FACE / len(LABELS)
     for number, (label, colour) in enumerate(zip(LABELS, COLOURS.values(), strict=True)):

@@ -14,18 +14,17 @@ from tqdm.auto import tqdm
 
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores
-from lsdkit.common.paths import resolve
 from lsdkit.data.detection import dlib_models
 from lsdkit.data.pictures import quote_name
 from lsdkit.figures.plots import Figure, png
 from lsdkit.figures.readings import reading_sheet
-from lsdkit.prediction import SHIPPED, Panel, Voter, shipped_file
+from lsdkit.prediction import Panel, Voter, find_model
 from lsdkit.reading.searching import FoundFace, Picture, Searched, search
 from lsdkit.reading.workers import search_all
-from lsdkit.training.bundles import SUFFIX
 
 MODEL = "open-1"
 BATCH = 32  # pictures whose faces are shown to the networks at a time
+MOST_JOBS = 8  # unless more are asked for: one process takes 150 MB and more, and the networks are soon the slower part
 FEW = 12  # pictures that are worth a process of their own, which takes a second to load dlib's models
 
 Model = Panel | Voter | Path | str | Sequence[Voter | Path | str]
@@ -115,15 +114,15 @@ def read_many(
 ) -> Iterator[Reading]:
     """The `Reading` of each picture, in order, as they are made: the memory needed does not grow with their number.
 
-    jobs: processes that search for faces; None = one a core, and none for a few pictures; 1 = this process alone. What
-    goes wrong with one picture is its `reason`, and the rest goes on, even where a process dies on it. progress: show a
-    bar. Raises as `read` does, before the first picture, and `ValueError` for jobs below 1.
+    jobs: processes that search for faces; None = one a core, at most 8, and none for a few pictures; 1 = this process
+    alone. What goes wrong with one picture is its `reason`, and the rest goes on, even where a process dies on it.
+    progress: show a bar. Raises as `read` does, before the first picture, and `ValueError` for jobs below 1.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"Expected `jobs` of at least 1, but got {jobs}")
     panel, total = load_panel(model, device), len(pictures) if hasattr(pictures, "__len__") else None
     if jobs is None:
-        jobs = cores() if total is None else max(1, min(cores(), total // FEW))
+        jobs = min(cores(), MOST_JOBS, MOST_JOBS if total is None else max(1, total // FEW))
     if jobs == 1:
         dlib_models()  # where it is not installed, that is said now
     return _read(pictures, panel, jobs, tqdm(total=total, desc="reading", unit="picture", disable=not progress))
@@ -133,16 +132,13 @@ def load_panel(model: Model, device: str = "auto") -> Panel:
     """The networks of a model, in memory; those of a packed model are kept for the next call."""
     if isinstance(model, Panel):
         return model
-    if not isinstance(model, Path | str):
+    if not isinstance(model, Path | str) or (file := find_model(model)).is_dir():
         return Panel.load(model, device)
-    file = shipped_file(str(model)) if str(model) in SHIPPED else resolve(model)
-    if file.suffix != SUFFIX or not file.is_file():
-        return Panel.load(model, device)
-    return _load_kept(str(model), device, file.stat().st_mtime_ns, file.stat().st_size)
+    return _load_kept(str(model), device, file, file.stat().st_mtime_ns, file.stat().st_size)
 
 
 @lru_cache(maxsize=2)
-def _load_kept(model: str, device: str, *_: int) -> Panel:
+def _load_kept(model: str, device: str, *_: object) -> Panel:
     return Panel.load(model, device)
 
 

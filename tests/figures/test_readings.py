@@ -39,6 +39,16 @@ def test_names_stay_inside_their_place_and_are_no_mathematics():
         assert text.get_window_extent().width < width / len(lefts)
 
 
+def test_the_widest_name_and_a_long_heading_stay_on_the_page():
+    drawn = reading_sheet(FACES[:2], CHANCES[:2], ["W" * 60, "b.jpg"], heading="word " * 60)
+    drawn.draw_without_rendering()
+    heading, name = (next(text for text in drawn.axes[0].texts if text.get_text()[0] == first) for first in "wW")
+    assert heading.get_window_extent().x1 < drawn.bbox.width
+    assert heading.get_text().count("\n") > 2
+    assert heading.get_window_extent().y0 > name.get_window_extent().y1
+    assert name.get_clip_box().x1 < drawn.axes[0].transData.transform((drawn.axes[0].images[1].get_extent()[0], 0))[0]
+
+
 def test_long_texts_lose_their_middle():
     assert fit_text("short.jpg") == "short.jpg"
     assert fit_text("0123456789", 5) == "01…89"

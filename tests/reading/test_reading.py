@@ -145,9 +145,10 @@ def test_models_that_are_not_there_or_not_one(tmp_path, model, monkeypatch):
     monkeypatch.setitem(prediction.SHIPPED, "open-1", "absent.safetensors")
     with pytest.raises(FileNotFoundError, match=r"Expected the model open-1 at .*install lsdkit again"):
         read(picture)
-    monkeypatch.setattr(prediction, "shipped_file", lambda name: model)
+    monkeypatch.setattr(prediction, "find_model", lambda name: model)
     with pytest.raises(ValueError, match="to be open-1, but it is 'both'"):
         Panel.load("open-1")
+    monkeypatch.undo()
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="finished runs"):
         read(picture, model=tmp_path / "empty")
@@ -155,12 +156,14 @@ def test_models_that_are_not_there_or_not_one(tmp_path, model, monkeypatch):
         read_many([picture], model=model, jobs=0)
 
 
-def test_a_packed_model_is_kept_in_memory_until_its_file_changes(model, tmp_path):
+def test_a_packed_model_is_kept_in_memory_until_its_file_changes(model, tmp_path, monkeypatch):
     file = tmp_path / "copy.safetensors"
     file.write_bytes(model.read_bytes())
     first = load_panel(file)
     assert load_panel(str(file)) is first
     assert load_panel(first) is first
+    monkeypatch.chdir(tmp_path)
+    assert load_panel(file.name).voters[0].file == file
     file.unlink()
     file.write_bytes(model.read_bytes())
     assert load_panel(file) is not first
