@@ -28,6 +28,8 @@ EYE_COLOURS = np.array(  # sRGB: dark brown, brown, hazel, green, blue, grey
 )  # fmt: skip
 # Of sliders whose mean is not 0: dlib marks thinner and wider lips on photographs than the mesh has.
 CENTRES = {"mouth-lowerlip-height": -0.6, "mouth-upperlip-height": -0.8, "mouth-scale-horiz": 0.4}
+# The deepest creases of a resting face. Without them a crease would say that an expression makes it.
+CREASES = np.array([0.6, 0.9, 1.3, 0.4])
 
 
 class Subject(NamedTuple):
@@ -52,6 +54,7 @@ class Subject(NamedTuple):
     blush: float
     mottling: float
     glasses: float  # half the width of a lens in decimetres, 0 for none
+    creases: np.ndarray  # (4,) of the resting face, 1 and more is full; in the order of `shade.Paint.folds`
 
 
 def to_linear(colour: np.ndarray) -> np.ndarray:
@@ -91,7 +94,7 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
         hair=hair,
         brows=hair * generator.uniform(0.5, 0.9) if shade < 7 else hair * 0.5,
         iris=to_linear(EYE_COLOURS[eye] * generator.uniform(0.8, 1.3)),
-        brow_thickness=generator.uniform(0.045, 0.065) + 0.015 * male,
+        brow_thickness=generator.uniform(0.042, 0.062) + 0.014 * male,
         brow_arch=generator.uniform(0.03, 0.065),
         brow_strength=generator.uniform(0.75, 1.0),
         hairline=BALD if bald else generator.uniform(7.70, 7.98) + 0.10 * (is_male and age > 0.5),
@@ -102,6 +105,7 @@ def draw_subject(head: Head, generator: np.random.Generator) -> Subject:
         blush=generator.uniform(0.0, 0.5),
         mottling=generator.uniform(0.0, 0.05),
         glasses=generator.uniform(0.19, 0.24) * (generator.random() < 0.12),
+        creases=generator.uniform(0.0, CREASES) * (0.3 + 0.7 * age) * (generator.random(4) < 0.75),
     )
 
 

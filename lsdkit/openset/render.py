@@ -101,7 +101,7 @@ def render_face(
         gaze=_gaze(scene.drawn.gaze, scene.eyes, shot.distance),
     )
     shirt = GREY_SHIRT if "appearance" in without else shot.shirt
-    paint = _paint(person.subject, shirt, folds(scene.drawn.actions, person.subject.age, "wrinkles" not in without))
+    paint = _paint(person.subject, shirt, folds(scene.drawn.actions, person.subject, "wrinkles" not in without))
     layer = _shade_on(device, seen, weights, surface, paint, shot.light)
     mask = layer[..., 3]
     light = layer[..., :3] + (1.0 - mask[..., None]) * draw_background(ranges, pixels, generator)
@@ -186,8 +186,8 @@ def _gaze(degrees: np.ndarray, eyes: np.ndarray, distance: float) -> np.ndarray:
     return (towards @ rotation(degrees[0], degrees[1], 0.0).T).astype(np.float32)
 
 
-def folds(actions: np.ndarray, age: float, shown: bool) -> np.ndarray:
-    """Depth of the creases that this face's actions make, (4,) float32 in [0, 1], deeper with age (0 to 1).
+def folds(actions: np.ndarray, subject: Subject, shown: bool) -> np.ndarray:
+    """Depth of the creases of this face, (4,) float32 in [0, 1]: at rest, and what its actions add (more with age).
 
     Between the brows (AU4), across the forehead (AU1, AU2), from the nose to the mouth's corners (AU6, 9, 10, 12), and
     on the bridge of the nose (AU9).
@@ -201,7 +201,8 @@ def folds(actions: np.ndarray, age: float, shown: bool) -> np.ndarray:
     raised = 0.5 * amount["browInnerUp"] + 0.5 * both("browOuterUp")
     cheeks = 0.5 * both("mouthSmile") + 0.5 * both("noseSneer") + 0.3 * both("mouthUpperUp") + 0.3 * both("cheekSquint")
     depths = np.array([both("browDown"), 0.6 * raised, cheeks, 0.7 * both("noseSneer")])
-    return (np.clip(depths, 0.0, 1.0) * (0.25 + 0.5 * age) * shown).astype(np.float32)
+    made = np.clip(depths, 0.0, 1.0) * (0.25 + 0.5 * subject.age)
+    return (np.clip(subject.creases + made, 0.0, 1.0) * shown).astype(np.float32)
 
 
 def _paint(subject: Subject, shirt: np.ndarray, creases: np.ndarray) -> Paint:

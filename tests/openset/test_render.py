@@ -10,7 +10,7 @@ from lsdkit.common.seeds import numpy_generator
 from lsdkit.openset.actions import draw_actions
 from lsdkit.openset.appearance import SWITCHES
 from lsdkit.openset.head import LANDMARK_VERTICES, load_head
-from lsdkit.openset.render import render_face
+from lsdkit.openset.render import draw_person, folds, render_face
 from lsdkit.openset.variants import VARIANTS, draw_variant, find_variant
 
 
@@ -150,6 +150,20 @@ def test_a_source_that_is_switched_off_varies_no_more():
         assert np.array_equal(_rendered((name,)).landmarks[17:], _rendered().landmarks[17:])
     with pytest.raises(ValueError, match="identity, appearance"):
         _rendered(("hat",))
+
+
+def test_faces_at_rest_have_creases_and_expressions_deepen_them():
+    """A crease alone says nothing: old faces have them in every expression."""
+    names, people = load_head().unit_names, [draw_person(number).subject for number in range(40)]
+    frowning = np.array([float(name.startswith("browDown")) for name in names])
+    still, angry = (np.stack([folds(act, who, True) for who in people]) for act in (0 * frowning, frowning))
+    assert still.min() >= 0
+    assert angry.max() <= 1
+    assert 0.6 < (still > 0).mean() < 0.9
+    assert (angry[:, 0] > still[:, 0]).all()
+    assert np.array_equal(angry[:, 1:], still[:, 1:])
+    assert np.corrcoef([who.age for who in people], still.sum(1))[0, 1] > 0.4
+    assert not folds(frowning, people[0], False).any()
 
 
 def test_variants_are_drawn_by_their_shares():
