@@ -232,6 +232,9 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     name="gradients",
     emotion="gradients",
     appearances=(("vggface2", "gradients"), ("dino", "narrow"), ("mobilevitv2", "mobilevitv2_050")),
+    weights=(("dino", "dino_open"),),
+    features=64,
+    head_features=32,
     image_size=72,
     batch_size=32,
     epochs=5,  # of a training by hand; the benchmark has its own numbers
@@ -242,7 +245,21 @@ GRADIENTS = replace(  # for photographs, from renders alone: the benchmark's
     sampling="balanced",
     label_smoothing=0.1,
 )
-RECIPES = {recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMALL, SMOKE, GRADIENTS)}
+FACE_GRADIENTS = replace(  # the same with the face network beside the histograms, and pre-trained appearance branches
+    GRADIENTS,
+    name="face_gradients",
+    emotion="face_gradients",
+    appearances=DEMO.appearances,
+    weights=DEMO.weights,
+    frozen=(("face_gradients", 1), *DEMO.frozen),
+    image_size=112,
+    epochs=2,
+    averaging=0.97,
+    landmark_start="mean",
+)
+RECIPES = {
+    recipe.name: recipe for recipe in (PAPER, AUTHORS, WORKSHOP, DEMO, TINY, SMALL, SMOKE, GRADIENTS, FACE_GRADIENTS)
+}
 
 
 def find_recipe(recipe: Recipe | str) -> Recipe:

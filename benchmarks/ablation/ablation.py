@@ -50,7 +50,7 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores
 from lsdkit.common.paths import resolve
 from lsdkit.data.store import Store
-from lsdkit.photographs import benchmark
+from lsdkit.photographs import networks
 from lsdkit.photographs.collection import prepare_photographs
 from lsdkit.photographs.protocol import MODELS, PROTOCOL, TWO_BRANCH, Protocol, list_deviations
 from lsdkit.photographs.report import RENDERS, estimate_training
@@ -117,8 +117,8 @@ def _start(work: Ablation, row: Row, seed: int, threads: int, pool: ProcessPoolE
     folder = work.out / "runs" / row.name / member.name
     task = (member, store.path, folder, work.device, threads, work.progress and pool is None)
     if pool is None:
-        return lambda: benchmark.train_one(*task)
-    return pool.submit(benchmark.train_one, *task).result
+        return lambda: networks.train_one(*task)
+    return pool.submit(networks.train_one, *task).result
 
 
 def run_rows(
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         device, out = choose_device(options.device), resolve(options.out)
         protocol = replace(PROTOCOL, fraction=options.fraction)
-        jobs = options.jobs or (min(cores(), benchmark.AT_ONCE) if device.type == "cpu" else 1)
+        jobs = networks.choose_number(options.jobs, device)
         if options.plan:
             print(describe_plan(out, rows, protocol, seeds, jobs))
             return 0

@@ -15,7 +15,7 @@ from lsdkit.common.devices import choose_device
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data.store import Store
 from lsdkit.method.metrics import interval, macro_f1
-from lsdkit.photographs import benchmark, regressions
+from lsdkit.photographs import networks, regressions
 from lsdkit.photographs.collection import find_subjects
 from lsdkit.photographs.protocol import Protocol
 from lsdkit.photographs.scores import SCORES, choose_answers, score_seeds, summarise_seeds, tally_answers
@@ -87,12 +87,12 @@ def render_faces(work: Ablation, row: Row, seed: int) -> Faces:
     name = "-".join(["without", *row.without]) if row.without else "protocol"
     options = {"without": row.without} if row.without else {}
     options |= {"jobs": work.renderers, "progress": work.progress}
-    return benchmark.open_set(work.out / "sets" / name, seed, row.change(work.protocol), **options)
+    return networks.open_set(work.out / "sets" / name, seed, row.change(work.protocol), **options)
 
 
 def view_photographs(work: Ablation, row: Row) -> Faces:
     """The photographs as a row sees them."""
-    return benchmark.view_faces(work.tested.store, work.out, row.change(work.protocol))
+    return networks.view_faces(work.tested.store, work.out, row.change(work.protocol))
 
 
 def identify(work: Ablation, row: Row, model: str, seed: int) -> dict:

@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from lsdkit.method import recognition
-from lsdkit.method.gradients import gradients
+from lsdkit.method.gradients import BLOCK, CELLS, CHANNELS, OrientedGradients, Projection, gradients
 from lsdkit.recipes import Recipe, check_choice
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
+INNER = (0.2, 0.28, 0.6, 72)  # left, top and side of the inner face in an aligned crop, and the pixels it is seen with
 NARROW = (24, 48, 96)  # channels of the small residual networks' three stages, one basic block each
 
 
@@ -49,9 +50,11 @@ class Backbone(nn.Module):
         bgr: bool = False,
         window: tuple = (),
         frozen: int = 0,
+        name: str = "",
     ):
         super().__init__()
-        self.graph, self.channels, self.bgr, self.window, self.aligned = graph, channels, bgr, window, True
+        self.graph, self.channels, self.bgr, self.window, self.name = graph, channels, bgr, window, name
+        self.aligned = True
         parts = list(getattr(graph, "model", graph).children())
         if frozen > len(parts):
             raise ValueError(f"Expected at most {len(parts)} `frozen` parts of this backbone, but got {frozen}")
@@ -74,6 +77,11 @@ class Backbone(nn.Module):
         left, top, side = (round(part * x.shape[-1]) for part in (place if self.aligned else (0, 0, 1)))
         x = x[:, :, top : top + side, left : left + side]
         return F.interpolate(x, (pixels, pixels), mode="bilinear", antialias=True, align_corners=False)
+
+    def find(self, name: str) -> nn.Module | None:
+        """The graph that weights of the backbone `name` belong to: its own, or that of one which it begins with."""
+        found = [each.graph for each in self.modules() if isinstance(each, Backbone) and each.name == name]
+        return getattr(found[0], "model", found[0]) if found else None
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -99,7 +107,7 @@ def create(name: str, *, normalisation: str = "backbone", frozen: int = 0) -> Ba
     """
     options = preprocessing(name, normalisation)
     graph, channels = OWN[name][0]() if name in OWN else _timm(name)
-    return Backbone(graph, channels, **options, frozen=frozen)
+    return Backbone(graph, channels, **options, frozen=frozen, name=name)
 
 
 def create_for(recipe: Recipe, role: str) -> Backbone:
@@ -196,6 +204,23 @@ def _without_head(network: nn.Module) -> tuple[nn.Module, int]:
     return nn.Sequential(OrderedDict(list(network.named_children())[:-2])), network.fc.in_features
 
 
+class _FaceGradients(nn.Module):
+    """dlib's face-recognition map and histograms of gradients side by side, each of its own part of an aligned crop.
+
+    Two views of a face that err differently: one learned from photographs who people are, the other learned nothing.
+    (B, 3, S, S) in [0, 1] -> (B, 32, 3, 3).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.face = create("dlib_face")
+        self.histograms = Backbone(OrientedGradients(), BLOCK, **_AS_IT_IS, window=INNER)
+        self.projection = Projection((self.face.channels, recognition.SIDE), (BLOCK, CELLS - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(self.face(x), self.histograms(x))
+
+
 def _narrow(padding: int = 1, ceil_mode: bool = False) -> tuple[nn.Module, int]:
     """A residual network for two CPU cores: 16 times fewer positions than pixels a side (48 px -> 3 x 3).
 
@@ -241,6 +266,7 @@ def _timm(name: str) -> tuple[nn.Module, int]:
 
 _TORCHVISION = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _CAFFE = {"mean": VGGFACE2_MEAN_BGR, "std": (1.0, 1.0, 1.0), "scale": 255.0, "bgr": True}
+_AS_IT_IS = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 OWN = {  # name -> what makes its graph and says its channels, and its preprocessing
     "vggface2_resnet50": (_vggface2_resnet50, _CAFFE),
     "resnet50": (lambda: _without_head(torchvision.models.resnet50(weights=None)), _TORCHVISION),
@@ -256,5 +282,6 @@ OWN = {  # name -> what makes its graph and says its channels, and its preproces
             "window": recognition.WINDOW,
         },
     ),
-    "gradients": (gradients, {"mean": (0.0,) * 3, "std": (1.0,) * 3}),
+    "gradients": (gradients, _AS_IT_IS),
+    "face_gradients": (lambda: (_FaceGradients(), CHANNELS), _AS_IT_IS),
 }

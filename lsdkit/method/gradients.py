@@ -1,8 +1,9 @@
-"""A backbone that begins with fixed features: histograms of oriented gradients, then one learned projection.
+"""Fixed features and one learned projection: how networks that saw renders alone begin, to read photographs.
 
 Rendered and photographed skin differ most in what a convolution learns first: texture, noise and sharpness. Histograms
 of gradient directions, normalised in their neighbourhood, keep the outlines and lose most of the rest, so that what is
-learnt on renders carries over to photographs (docs/benchmark.md has the figures). They also train fast on a CPU.
+learnt on renders carries over to photographs (docs/benchmark.md has the figures). They also train fast on a CPU. So
+does what a network that learned from photographs, and is not trained further, makes of a face.
 """
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CELLS, DIRECTIONS = 9, 9  # cells a side; directions of half a turn
+BLOCK = 4 * DIRECTIONS  # numbers of a block of 2 x 2 cells
 CLIP = 0.2  # a histogram's largest share after the first normalisation
-PLACES, CHANNELS, DROPOUT = 3, 96, 0.5  # of the projection's map
+PLACES, CHANNELS, DROPOUT = 3, 32, 0.8  # of the projection's map
 
 
 class OrientedGradients(nn.Module):
@@ -45,24 +47,34 @@ class OrientedGradients(nn.Module):
 
 
 class Projection(nn.Module):
-    """The whole map at once -> each place of a smaller one: (B, C, h, w) -> (B, 96, 3, 3).
+    """Maps of features -> each place of a smaller map, with weights of its own: (B, C, h, h), one or several, ->
+    (B, 32, 3, 3).
 
-    Faces are aligned, so a place means a part of the face, and each has weights of its own. Features are standardised
-    and half of them left out at random in training.
+    Faces are aligned, so a place means a part of the face. It is made of the part of each map below it, features of
+    all maps together; parts cover a map and overlap where its side is no multiple of 3. Features are standardised, and
+    a share `dropout` of them left out at random in training.
     """
 
-    def __init__(self, channels: int, side: int):
+    def __init__(self, *maps: tuple[int, int], dropout: float = DROPOUT):
+        """`maps`: channels and side of each."""
         super().__init__()
-        self.standardise = nn.BatchNorm2d(channels, affine=False)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.linear = nn.Linear(channels * side**2, CHANNELS * PLACES**2, bias=False)
+        self.standardise = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels, _ in maps)
+        self.parts = [(side - (PLACES - 1) * (side // PLACES), side // PLACES) for _, side in maps]  # size, step
+        self.dropout = nn.Dropout(dropout)
+        features = sum(channels * size**2 for (channels, _), (size, _) in zip(maps, self.parts, strict=True))
+        self.weight = nn.Parameter(torch.empty(PLACES**2, features, CHANNELS))
+        nn.init.uniform_(self.weight, -(features**-0.5), features**-0.5)  # as a linear layer of each place
         self.norm = nn.BatchNorm2d(CHANNELS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(self.dropout(self.standardise(x)).flatten(1))
-        return F.relu(self.norm(y.unflatten(1, (CHANNELS, PLACES, PLACES))))
+    def forward(self, *maps: Tensor) -> Tensor:
+        below = [
+            F.unfold(standardise(x), size, stride=step)  # (B, F, 9)
+            for standardise, x, (size, step) in zip(self.standardise, maps, self.parts, strict=True)
+        ]
+        y = torch.einsum("bfp,pfc->bcp", self.dropout(torch.cat(below, 1)), self.weight)
+        return F.relu(self.norm(y.unflatten(2, (PLACES, PLACES))))
 
 
 def gradients() -> tuple[nn.Module, int]:
-    """The backbone's graph, (B, 3, S, S) in [0, 1] -> (B, 96, 3, 3), and its channels."""
-    return nn.Sequential(OrientedGradients(), Projection(4 * DIRECTIONS, CELLS - 1)), CHANNELS
+    """The backbone's graph, (B, 3, S, S) in [0, 1] -> (B, 32, 3, 3), and its channels."""
+    return nn.Sequential(OrientedGradients(), Projection((BLOCK, CELLS - 1))), CHANNELS

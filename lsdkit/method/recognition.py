@@ -21,6 +21,7 @@ WINDOW = (
 )  # left, top and side of the part of our aligned crop that stands for dlib's, and its pixels
 BLOCKS = (32, 32, 32, -64, 64, 64, 64, -128, 128, 128, -256, 256, 256, -256)  # channels; negative: half the size
 TRUNK = 10  # the first blocks: beyond them the maps of a picture of 118 px are smaller than 6 x 6
+SIDE = 6  # of that map
 
 
 class Affine(nn.Module):

@@ -11,11 +11,9 @@
 What is finished is not made again.
 """
 
-import multiprocessing
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -28,12 +26,10 @@ from lsdkit.common.devices import choose_device
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores, list_versions
 from lsdkit.common.paths import project_path, resolve
-from lsdkit.data.store import Store
 from lsdkit.figures import plots
 from lsdkit.figures.collections import collection_scores
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import macro_f1
-from lsdkit.openset.preparing import prepare_open
 from lsdkit.photographs import references, regressions, scores
 from lsdkit.photographs import report as words
 from lsdkit.photographs.collection import (
@@ -44,6 +40,7 @@ from lsdkit.photographs.collection import (
     prepare_photographs,
 )
 from lsdkit.photographs.groups import score_groups
+from lsdkit.photographs.networks import choose_number, open_set, train_networks, view_faces
 from lsdkit.photographs.protocol import (
     MODELS,
     PROTOCOL,
@@ -56,14 +53,12 @@ from lsdkit.photographs.protocol import (
 from lsdkit.photographs.results import PARTS, Tallies, describe_collection, identify_store, summarise
 from lsdkit.photographs.traits import measure_photographs
 from lsdkit.photographs.views import Faces
-from lsdkit.recipes import Member, check_choice
+from lsdkit.recipes import check_choice
 from lsdkit.training.evaluation import labelled_rows, load_network, predict_logits, softmax
-from lsdkit.training.member import train_member
 from lsdkit.training.predictions import prediction_table, probabilities_of, select_labelled
 from lsdkit.training.runs import Run
 
 FORMAT = 2
-AT_ONCE = 8  # trainings at most, which bounds the memory
 
 
 @dataclass
@@ -114,7 +109,7 @@ def run_benchmark(
     protocol, models = _check_arguments(protocol, seeds, models, fraction, jobs)
     check_names(photographs)
     sources = {name: Path(source).expanduser() for name, source in photographs.items()}
-    at_once = jobs or (min(cores(), AT_ONCE) if where.type == "cpu" else 1)
+    at_once = choose_number(jobs, where)
     counts = {name: len(list_photographs(source).table) for name, source in sources.items()}
     intended = words.describe_plan(protocol, models, counts, at_once)
     if plan:
@@ -149,32 +144,6 @@ def take_collection(
     measures = measure_photographs(listing, faces, place.with_name(f"{place.name}.csv"), **workers)
     measures = measures.set_index("key").loc[photographs.keys].reset_index()
     return Collection(name, source.name, photographs, faces, measures)
-
-
-def open_set(
-    out: Path, seed: int, protocol: Protocol, *, without: tuple[str, ...] = (), jobs: int | None, progress: bool
-) -> Faces:
-    """The rendered faces of a seed as the protocol sees them, in `out`; `without` as in `render_release`."""
-    names = ("fraction", "validation", "test", "pixels", "design")
-    settings = {name: getattr(protocol, name) for name in names} | {"seed": seed, "without": without}
-    settings |= {"device": "cpu"}  # the same pixels with and without a GPU
-    store = prepare_open(out / f"open-seed{seed}", **settings, jobs=jobs, progress=progress)
-    return view_faces(store, out, protocol)
-
-
-def view_faces(store: Store, out: Path, protocol: Protocol) -> Faces:
-    """What the protocol's models see of the faces of a store; views are put into `out`."""
-    return Faces(store, out, protocol.windows, grey=protocol.grey)
-
-
-def train_one(member: Member, store: Path, folder: Path, device: str, threads: int, progress: bool) -> Run:
-    """Train one network, in this process, on so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return train_member(member, Store.open(store), folder, device=device, progress=progress)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_arguments(
@@ -219,32 +188,15 @@ def _fit(bench: _Bench, seed: int) -> None:
 
 
 def _train(bench: _Bench, at_once: int, progress: bool) -> None:
-    """Train every network that the models need, each into its folder below OUT/runs; finished ones are left alone."""
+    """Train every network that the models need, each into its folder below OUT/runs."""
     members = [
         (member, bench.open_sets[seed].seen(view).path)
         for seed in bench.protocol.seeds
         for member, view in networks_of(bench.protocol, bench.models, seed).values()
     ]
-    members.sort(key=lambda pair: -words.estimate_training(pair[0], bench.protocol.faces))
-    machine = str(bench.device), max(1, cores() // at_once)
-
-    def end(name: str, get: Callable[[], Run]) -> None:
-        try:
-            bench.runs[name] = run = get()
-            bench.report(f"{name}: trained in {run.seconds:.0f} s")
-        except Exception as error:
-            bench.failed[name] = f"{type(error).__name__}: {error}"
-            bench.report(f"{name}: FAILED, {bench.failed[name]}")
-
-    tasks = {member.name: (member, store, bench.out / "runs" / member.name, *machine) for member, store in members}
-    if at_once == 1 or len(tasks) <= 1:
-        for name, task in tasks.items():
-            end(name, lambda task=task: train_one(*task, progress))
-        return
-    with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(train_one, *task, False): name for name, task in tasks.items()}
-        for future in as_completed(waiting):
-            end(waiting[future], future.result)
+    options = {"at_once": at_once, "device": bench.device, "progress": progress, "report": bench.report}
+    bench.runs, failed = train_networks(members, bench.out / "runs", bench.protocol.faces, **options)
+    bench.failed |= failed
 
 
 def _vote(bench: _Bench, seed: int) -> None:

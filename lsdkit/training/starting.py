@@ -84,7 +84,8 @@ def _start(network: MultiTask, recipe: Recipe, role: str, name: str) -> dict:
 def _from_set(network: MultiTask, recipe: Recipe, role: str, name: str, part: Source) -> Report:
     """A published set: its backbone, and DAN's heads where it is one and the branch is the emotion branch."""
     ours = backbones.backbone_for(recipe, name)
-    if part.published.backbone != ours:
+    graph = getattr(network, role).backbone.find(part.published.backbone)
+    if graph is None:
         hint = ""
         if part.published.format == "dan" and role == "emotion":
             hint = f"; for its attention heads alone write 'random+{part.text}' or 'SET+{part.text}'"
@@ -94,8 +95,7 @@ def _from_set(network: MultiTask, recipe: Recipe, role: str, name: str, part: So
         )
     tensors = published.tensors(part, recipe.dino_key)
     heads = {key: tensors.pop(key) for key in list(tensors) if key.startswith("cat_head")}
-    graph = getattr(network, role).backbone.graph
-    report = fill(getattr(graph, "model", graph), tensors, part.text).under("backbone.")
+    report = fill(graph, tensors, part.text).under("backbone.")
     if part.published.format == "dan" and role == "emotion":
         return report + _heads(network, recipe, role, name, part)
     report.unexpected += heads

@@ -10,7 +10,7 @@ import pytest
 from lsdkit.common.seeds import numpy_generator, torch_generator
 from lsdkit.method.metrics import macro_f1
 from lsdkit.method.mixing import draw_lambda
-from lsdkit.photographs import benchmark, regressions
+from lsdkit.photographs import networks, regressions
 from lsdkit.photographs.protocol import PROTOCOL, Group, Protocol, members_of
 from lsdkit.photographs.regressions import compute_hog
 from lsdkit.photographs.scores import QUESTIONS
@@ -39,9 +39,9 @@ def work(ablation, tiny_store, tmp_path, monkeypatch):
 
     def open_set(out, seed, protocol, **options):
         drawn.append((out.name, seed, options.get("without", ())))
-        return benchmark.view_faces(tiny_store, tmp_path / "seen", protocol)
+        return networks.view_faces(tiny_store, tmp_path / "seen", protocol)
 
-    monkeypatch.setattr(benchmark, "open_set", open_set)
+    monkeypatch.setattr(networks, "open_set", open_set)
     tested = ablation.take_photographs(tiny_store)
     made = ablation.Ablation(tmp_path / "out", SMALL, tested, {"protocol": (0, 1), "net": (0,)}, 1, "cpu")
     made.drawn = drawn
@@ -150,8 +150,8 @@ def test_a_finished_row_is_not_made_again(ablation, work, monkeypatch):
     assert work.drawn == []
     assert again(ablation, work, ["protocol"])[1] == first  # rows of earlier calls stay
     monkeypatch.undo()
-    faces = benchmark.view_faces(work.tested.store, work.out, SMALL)
-    monkeypatch.setattr(benchmark, "open_set", lambda out, seed, protocol, **options: faces)
+    faces = networks.view_faces(work.tested.store, work.out, SMALL)
+    monkeypatch.setattr(networks, "open_set", lambda out, seed, protocol, **options: faces)
     _, other, _ = again(ablation, work, ["protocol"], seeds={"protocol": (0,), "net": (0,)})
     assert [(row["name"], row["seeds"]) for row in other["rows"]] == [("protocol", [0])] * 3
 
@@ -213,7 +213,7 @@ def test_the_members_of_the_rows(ablation):
 
 def test_colour_says_nothing_to_hog(work):
     grey, colour = (
-        benchmark.view_faces(work.tested.store, work.out, replace(PROTOCOL, grey=grey)).seen(INNER).images[:4]
+        networks.view_faces(work.tested.store, work.out, replace(PROTOCOL, grey=grey)).seen(INNER).images[:4]
         for grey in (True, False)
     )
     assert (grey != colour).any()
@@ -244,8 +244,8 @@ def test_rows_see_what_they_say(ablation, scores, work):
 
 @pytest.mark.slow
 def test_a_network_is_trained_once_and_a_failed_row_is_left_out(ablation, work, monkeypatch):
-    trained, train_one = [], benchmark.train_one
-    monkeypatch.setattr(benchmark, "train_one", lambda *task: trained.append(task[1].name) or train_one(*task))
+    trained, train_one = [], networks.train_one
+    monkeypatch.setattr(networks, "train_one", lambda *task: trained.append(task[1].name) or train_one(*task))
     names = ["net-colour", "net-faces-900"]
     _, value, lines = again(ablation, work, names)
     assert [row["name"] for row in value["rows"]] == ["net", "net-colour"]

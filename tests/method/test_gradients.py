@@ -1,4 +1,4 @@
-"""The fixed histograms of the backbone `gradients` against a naive loop, and what its map is a function of."""
+"""Fixed histograms and the projection after them against naive loops, and what the maps are a function of."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method import backbones
-from lsdkit.method.gradients import OrientedGradients
+from lsdkit.method.gradients import OrientedGradients, Projection
 
 
 def naive(image: np.ndarray) -> np.ndarray:
@@ -67,3 +67,40 @@ def test_the_backbone_keeps_places_apart():
     y = network(image)
     assert y.shape == (1, network.channels, 3, 3)
     assert (network(image.flip(2)) != y.flip(2)).any()  # no convolution: each place has weights of its own
+
+
+@pytest.mark.parametrize(("sides", "parts"), [((6,), (2,)), ((8,), (4,)), ((6, 8), (2, 4)), ((3,), (1,))])
+def test_a_place_of_the_projection_is_made_of_the_part_below_it(sides, parts):
+    maps = [torch.rand(4, 5 + side, side, side, generator=torch_generator(side)) for side in sides]
+    projection = Projection(*((x.shape[1], x.shape[2]) for x in maps)).eval()
+    y = projection(*maps)
+    assert y.shape == (4, 32, 3, 3)
+    for row in range(3):
+        for column in range(3):
+            below = []
+            for x, side, part in zip(maps, sides, parts, strict=True):
+                top, left = row * (side // 3), column * (side // 3)
+                below.append(x[:, :, top : top + part, left : left + part].flatten(1) / math.sqrt(1 + 1e-5))
+            expected = torch.cat(below, 1) @ projection.weight[3 * row + column] / math.sqrt(1 + 1e-5)
+            torch.testing.assert_close(y[:, :, row, column], expected.clamp(min=0), atol=1e-5, rtol=1e-5)
+
+
+def test_face_and_histograms_each_take_their_part_of_the_crop():
+    backbone = backbones.create("face_gradients", frozen=1).eval()
+    x = torch.rand(2, 3, 112, 112, generator=torch_generator(3))
+    face, histograms = backbone.graph.face, backbone.graph.histograms
+    assert face(x).shape == (2, 128, 6, 6)
+    assert histograms(x).shape == (2, 36, 8, 8)
+    inner = torch.nn.functional.interpolate(x[:, :, 31:98, 22:89], (72, 72), mode="bilinear", antialias=True)
+    torch.testing.assert_close(histograms(x), OrientedGradients()(inner))
+    torch.testing.assert_close(backbone(x), backbone.graph.projection(face(x), histograms(x)))
+
+
+def test_the_face_network_beside_the_histograms_is_not_trained():
+    backbone = backbones.create("face_gradients", frozen=1).train()
+    x = torch.rand(2, 3, 112, 112, generator=torch_generator(4))
+    backbone(x).square().sum().backward()
+    assert all(parameter.grad is None for parameter in backbone.graph.face.parameters())
+    assert backbone.graph.projection.weight.grad.abs().sum() > 0
+    assert backbone.find("dlib_face") is backbone.graph.face.graph
+    assert backbone.find("narrow") is None

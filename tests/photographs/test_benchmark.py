@@ -15,7 +15,7 @@ from lsdkit.method import gradients
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import balanced_accuracy, macro_f1
 from lsdkit.openset import release
-from lsdkit.photographs import benchmark, regressions
+from lsdkit.photographs import benchmark, networks, regressions
 from lsdkit.photographs.collection import Photographs
 from lsdkit.photographs.protocol import (
     MODELS,
@@ -36,13 +36,15 @@ from lsdkit.training.evaluation import load_network, predict_logits, softmax
 from lsdkit.training.predictions import labels_of, probabilities_of
 from lsdkit.training.runs import read_run
 
-STRONG = Group(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", epochs=1)
+STRONG = Group(recipe="smoke", settings="steps_per_epoch=2 batch_size=12", epochs=1, view=INNER)
+WEAK = replace(STRONG, mix="mixup", bags=(1, 2, 3, 4, 5), view=WHOLE)
 SMALL = Protocol(
     seeds=(0, 1),
     networks=(
         ("single", (replace(STRONG, appearance=NO_APPEARANCE),)),
         ("two-branch", (STRONG,)),
-        ("ensemble", (STRONG, replace(STRONG, mix="mixup", bagged=True, view=WHOLE))),
+        ("open-1", (STRONG, replace(WEAK, bags=(2, 3)))),
+        ("ensemble", (STRONG, WEAK)),
     ),
     folds=2,
     resamples=100,
@@ -306,9 +308,9 @@ def test_the_protocol_is_one_thing():
     first = members_of("ensemble", 0)  # other networks are another version of the protocol
     assert (PROTOCOL.version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
         6,
-        "2c849aae002d",
-        "de62cf68619a",
-        "82eaab3457b3",
+        "2ef28f0479ac",
+        "3558b886c6e0",
+        "f8979d7fa3e8",
     )
     fixed = (
         gradients.CELLS,
@@ -318,7 +320,7 @@ def test_the_protocol_is_one_thing():
         gradients.CHANNELS,
         gradients.DROPOUT,
     )
-    assert fixed == (9, 9, 0.2, 3, 96, 0.5)
+    assert fixed == (9, 9, 0.2, 3, 32, 0.8)
     assert (regressions.HOG_SIDE, regressions.HOG["pixels_per_cell"], regressions.HOG["transform_sqrt"]) == (
         72,
         (8, 8),
@@ -332,9 +334,9 @@ def test_the_protocol_is_one_thing():
     assert {member.seed for member in ensemble} == {2}
     assert sorted({member.bag for member in ensemble}) == [0, 1, 2, 3, 4, 5]
     assert members_of("single", 0)[0].appearance == "none"
-    networks = networks_of(PROTOCOL, MODELS, 0)
-    assert len(networks) == 12
-    assert {view for _, view in networks.values()} == {INNER}
+    named = networks_of(PROTOCOL, MODELS, 0)
+    assert len(named) == 12
+    assert {view for _, view in named.values()} == {INNER, WHOLE}
     assert tuple(name for name, _ in PROTOCOL.networks) == tuple(NETWORKS)
     assert set(EXPRESSIONS) == set(benchmark.EXPRESSIONS)
 
@@ -355,7 +357,7 @@ def test_the_page_lists_what_was_tuned():
 
 def test_open_sets_are_those_of_the_protocol(monkeypatch, tmp_path, tiny_store):
     made = []
-    monkeypatch.setattr(benchmark, "prepare_open", lambda out, **options: made.append((out, options)) or tiny_store)
+    monkeypatch.setattr(networks, "prepare_open", lambda out, **options: made.append((out, options)) or tiny_store)
     for seed in (0, 1):
         faces = benchmark.open_set(tmp_path, seed, PROTOCOL, without=("pose",), jobs=1, progress=False)
         assert faces.store is tiny_store
