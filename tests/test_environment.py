@@ -57,6 +57,7 @@ def test_every_imported_package_is_declared():
         "dlib": "dlib-bin",
         "IPython": "ipython",
         "face_alignment": "face-alignment",
+        "onnx_ir": "onnx-ir",
         "yaml": "pyyaml",
     }
     extras = [entry for entries in PROJECT["optional-dependencies"].values() for entry in entries]
