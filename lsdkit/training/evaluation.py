@@ -145,10 +145,17 @@ def load_network(run_dir: Path | str, device: torch.device | str = "cpu", *, ali
     """The trained network of a finished run, in evaluation mode: `network(faces (B, 3, S, S) in [0, 1])` gives logits.
 
     `aligned`: whether the faces to come are cut as our alignment cuts them; others are seen whole. Raises
-    `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written.
+    `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written, and
+    `ValueError` where its tensors are those of another version of a backbone.
     """
     member = read_run(run_dir).member
     network = MultiTask.build(member, torch_generator(member.seed, "load"))
-    network.load_state_dict(checkpoints.read_weights(run_dir)["state"])
+    try:
+        network.load_state_dict(checkpoints.read_weights(run_dir)["state"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected weights in {run_dir} that fit the network of its settings, but they are those of "
+            f"another version of its backbone {member.recipe.emotion} or of its other parts; train it again, in a new folder"
+        ) from error
     mark_aligned(network, aligned)
     return network.to(device, memory_format=torch.channels_last).eval()
