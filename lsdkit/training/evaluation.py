@@ -155,7 +155,7 @@ def load_network(run_dir: Path | str, device: torch.device | str = "cpu", *, ali
     except RuntimeError as error:
         raise ValueError(
             f"Expected weights in {run_dir} that fit the network of its settings, but they are those of "
-            f"another version of its backbone {member.recipe.emotion} or of its other parts; train it again, in a new folder"
+            f"another version of its backbone {member.recipe.emotion} or other parts; train it again, in a new folder"
         ) from error
     mark_aligned(network, aligned)
     return network.to(device, memory_format=torch.channels_last).eval()
