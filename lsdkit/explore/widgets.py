@@ -47,6 +47,13 @@ class Explorer(ipywidgets.VBox):
         return HTML(f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{data}">')
 
 
+def say(message: str) -> Figure:
+    """An empty figure, where a message is all that an explorer shows."""
+    drawn = Figure(figsize=(8, 0.4))
+    drawn.set_label(message)
+    return drawn
+
+
 def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer:
     """Look through a split of a store: class, subject, page, and landmarks on or off; `faces` faces a page."""
     rows = store.rows(split)
@@ -61,9 +68,7 @@ def explorer(store: Store, *, split: str = "train", faces: int = 16) -> Explorer
         pages = max(1, -(-len(matching) // faces))
         shown = matching[(page - 1) % pages * faces :][:faces]
         if not len(shown):
-            drawn = Figure(figsize=(8, 0.4))
-            drawn.set_label("No face of this class and subject.")
-            return drawn
+            return say("No face of this class and subject.")
         named = store.faces.iloc[shown].itertuples()
         titles = [f"{face.expression.capitalize()}\n{face.subject}" for face in named]
         drawn = face_sheet(store.images[shown], titles, store.landmarks[shown] if landmarks else None)

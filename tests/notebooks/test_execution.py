@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from skimage.data import astronaut
 
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.notebook import IMBALANCE
+from lsdkit.reading.reading import read
 from lsdkit.reproduce import headless
 from lsdkit.training.predictions import probabilities_of
 from lsdkit.training.runs import list_runs, read_run
@@ -211,3 +214,38 @@ def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     face = read_run(tmp_path / "starts" / "face-weak-seed0")
     assert face.test_macro_f1 == pytest.approx(starts["test_macro_f1"][2])
     assert "Left out: DINO from face recognition." in (tmp_path / "06.ipynb").read_text()
+
+
+def test_07_follows_a_face_of_a_photograph(trained, tmp_path):
+    options = {"MODEL": str(trained), "RUN_DIR": str(tmp_path), "DEVICE": "cpu"}
+    Image.fromarray(np.hstack([astronaut(), astronaut()[:, ::-1]])).save(tmp_path / "two faces.jpg")
+    options |= {"PATH": str(tmp_path / "two faces.jpg"), "FACE": 2}
+    assert run("07_read_a_photograph", tmp_path / "07.ipynb", **options) == ""
+    found = json.loads((tmp_path / "reading.json").read_text())
+    (_, second) = read(tmp_path / "two faces.jpg", model=trained, device="cpu").faces
+    assert (found["shown"], found["reason"], found["model"]) == ("two faces.jpg", "", "all 2 runs")
+    assert (found["face"], found["faces"], found["box"]) == (2, 2, list(second.box))
+    assert found["probabilities"] == pytest.approx(second.probabilities.tolist(), abs=1e-6)
+    assert np.mean(found["members"], axis=0) == pytest.approx(found["probabilities"], abs=1e-6)
+    assert found["expression"] == second.expression
+    assert np.sum(found["attention"], axis=(1, 2)) == pytest.approx(np.ones(4), abs=1e-5)
+    assert set(found["landmark_error"]) == {"all", "jaw", "brows", "nose", "eyes", "mouth"}
+    drawn = {"found.png", "views.png", "attention.png", "landmarks.png", "vote.png", "steps.png"}
+    assert pictures(tmp_path) == drawn
+    executed = (tmp_path / "07.ipynb").read_text()
+    assert "application/vnd.jupyter.widget-view+json" in executed
+    assert "lsdkit-static" in executed
+    assert "stderr" not in executed
+
+
+def test_07_says_that_there_is_no_face_and_goes_on(trained, tmp_path):
+    odd, options = tmp_path / "odd.jpg", {"MODEL": str(trained / "weak"), "RUN_DIR": str(tmp_path / "out")}
+    odd.write_text("no picture")
+    assert run("07_read_a_photograph", tmp_path / "07.ipynb", PATH=str(odd), DEVICE="cpu", **options) == ""
+    found = json.loads((tmp_path / "out" / "reading.json").read_text())
+    assert found["asked"] == str(odd)
+    assert found["reason"].startswith("unreadable")
+    assert (found["shown"], found["faces"]) == ("NASA's portrait of Eileen Collins", 1)
+    assert found["box"] == list(read(astronaut(), model=trained / "weak", device="cpu").faces[0].box)
+    assert "Nothing to follow (unreadable" in (tmp_path / "07.ipynb").read_text()
+    assert pictures(tmp_path / "out") >= {"found.png", "vote.png"}
