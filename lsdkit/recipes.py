@@ -254,7 +254,7 @@ FACE_GRADIENTS = replace(  # the same with the face network beside the histogram
     frozen=(("face_gradients", 1), *DEMO.frozen),
     image_size=112,
     epochs=2,
-    averaging=0.97,
+    averaging=0.98,
     landmark_start="mean",
 )
 RECIPES = {

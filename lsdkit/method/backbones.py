@@ -26,6 +26,7 @@ from lsdkit.recipes import Recipe, check_choice
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
 INNER = (0.2, 0.28, 0.6, 72)  # left, top and side of the inner face in an aligned crop, and the pixels it is seen with
+FACE_DROPOUT = 0.9  # of the projection of the face network's map and the histograms
 NARROW = (24, 48, 96)  # channels of the small residual networks' three stages, one basic block each
 
 
@@ -208,14 +209,14 @@ class _FaceGradients(nn.Module):
     """dlib's face-recognition map and histograms of gradients side by side, each of its own part of an aligned crop.
 
     Two views of a face that err differently: one learned from photographs who people are, the other learned nothing.
-    (B, 3, S, S) in [0, 1] -> (B, 32, 3, 3).
+    (B, 3, S, S) in [0, 1] -> (B, 96, 3, 3).
     """
 
     def __init__(self):
         super().__init__()
         self.face = create("dlib_face")
         self.histograms = Backbone(OrientedGradients(), BLOCK, **_AS_IT_IS, window=INNER)
-        self.projection = Projection((self.face.channels, recognition.SIDE), (BLOCK, CELLS - 1))
+        self.projection = Projection((self.face.channels, recognition.SIDE), (BLOCK, CELLS - 1), dropout=FACE_DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.projection(self.face(x), self.histograms(x))

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 CELLS, DIRECTIONS = 9, 9  # cells a side; directions of half a turn
 BLOCK = 4 * DIRECTIONS  # numbers of a block of 2 x 2 cells
 CLIP = 0.2  # a histogram's largest share after the first normalisation
-PLACES, CHANNELS, DROPOUT = 3, 32, 0.8  # of the projection's map
+PLACES, CHANNELS = 3, 96  # of the projection's map
+RANK, DROPOUT = 64, 0.5  # of the projection
 
 
 class OrientedGradients(nn.Module):
@@ -47,34 +48,29 @@ class OrientedGradients(nn.Module):
 
 
 class Projection(nn.Module):
-    """Maps of features -> each place of a smaller map, with weights of its own: (B, C, h, h), one or several, ->
-    (B, 32, 3, 3).
+    """Whole maps at once -> each place of a smaller one: (B, C, h, w), one or several, -> (B, 96, 3, 3).
 
-    Faces are aligned, so a place means a part of the face. It is made of the part of each map below it, features of
-    all maps together; parts cover a map and overlap where its side is no multiple of 3. Features are standardised, and
-    a share `dropout` of them left out at random in training.
+    Faces are aligned, so a place means a part of the face, and each has weights of its own. All features are first
+    brought to `RANK` numbers: with a tenth of the weights of a full projection it reads photographs no worse, and
+    better than one in which each place sees only its own part of the maps. Features are standardised, and a share
+    `dropout` of them left out at random in training.
     """
 
     def __init__(self, *maps: tuple[int, int], dropout: float = DROPOUT):
         """`maps`: channels and side of each."""
         super().__init__()
         self.standardise = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels, _ in maps)
-        self.parts = [(side - (PLACES - 1) * (side // PLACES), side // PLACES) for _, side in maps]  # size, step
         self.dropout = nn.Dropout(dropout)
-        features = sum(channels * size**2 for (channels, _), (size, _) in zip(maps, self.parts, strict=True))
-        self.weight = nn.Parameter(torch.empty(PLACES**2, features, CHANNELS))
-        nn.init.uniform_(self.weight, -(features**-0.5), features**-0.5)  # as a linear layer of each place
+        self.narrow = nn.Linear(sum(channels * side**2 for channels, side in maps), RANK, bias=False)
+        self.widen = nn.Linear(RANK, CHANNELS * PLACES**2, bias=False)
         self.norm = nn.BatchNorm2d(CHANNELS)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        below = [
-            F.unfold(standardise(x), size, stride=step)  # (B, F, 9)
-            for standardise, x, (size, step) in zip(self.standardise, maps, self.parts, strict=True)
-        ]
-        y = torch.einsum("bfp,pfc->bcp", self.dropout(torch.cat(below, 1)), self.weight)
-        return F.relu(self.norm(y.unflatten(2, (PLACES, PLACES))))
+        parts = [standardise(x).flatten(1) for standardise, x in zip(self.standardise, maps, strict=True)]
+        y = self.widen(self.narrow(self.dropout(torch.cat(parts, 1))))
+        return F.relu(self.norm(y.unflatten(1, (CHANNELS, PLACES, PLACES))))
 
 
 def gradients() -> tuple[nn.Module, int]:
-    """The backbone's graph, (B, 3, S, S) in [0, 1] -> (B, 32, 3, 3), and its channels."""
+    """The backbone's graph, (B, 3, S, S) in [0, 1] -> (B, 96, 3, 3), and its channels."""
     return nn.Sequential(OrientedGradients(), Projection((BLOCK, CELLS - 1))), CHANNELS

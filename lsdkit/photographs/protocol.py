@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 
 from lsdkit.data.combining import WHOLE
 from lsdkit.data.release import TRAIN_COUNTS
-from lsdkit.method.gradients import DROPOUT
+from lsdkit.method.backbones import FACE_DROPOUT
+from lsdkit.method.gradients import DROPOUT, RANK
 from lsdkit.notebook import parse_settings
 from lsdkit.photographs.regressions import HOG, HOG_SIDE, NAMES, STRENGTH
 from lsdkit.photographs.views import INNER, VIEWS
@@ -49,15 +50,15 @@ class Group:
 
 
 BAGGED = tuple(range(1, BAGS + 1))
-STRONG = Group(epochs=1)  # few: see docs/benchmark.md
+STRONG = Group(epochs=2)  # few: see docs/benchmark.md
 WEAK = (  # a bag holds a fifth of the faces
-    Group(epochs=4, bags=BAGGED, appearance="mobilevitv2"),
+    Group(epochs=6, bags=BAGGED, appearance="mobilevitv2"),
     Group(epochs=10, bags=BAGGED, recipe="gradients", mix="mixup", appearance="dino", basic_aug=True, view=INNER),
 )
 NETWORKS = {  # model -> the networks that it is made of, which vote
     SINGLE: (replace(STRONG, appearance=NO_APPEARANCE),),
     TWO_BRANCH: (STRONG,),
-    SHIPPED: (STRONG, *(replace(group, bags=BAGGED[:3]) for group in WEAK)),  # what 6 MB hold of the next
+    SHIPPED: (STRONG, *(replace(group, bags=BAGGED[:2]) for group in WEAK)),  # what 6 MB hold of the next
     ENSEMBLE: (STRONG, *WEAK),
 }
 MODELS = (*NAMES, *NETWORKS)
@@ -116,7 +117,8 @@ def list_tuned() -> list[dict[str, str]]:
         ("weight decay", recipe.weight_decay, ONE),
         ("mean of weights of gradients", recipe.averaging, ONE),
         ("strength of augmentation of gradients", recipe.aug_strength, ONE),
-        ("dropout of the projection", DROPOUT, BOTH),
+        ("rank of the projection", RANK, BOTH),
+        ("dropout of the projection, of gradients and of face_gradients", (DROPOUT, FACE_DROPOUT), BOTH),
         (
             "batch, mean of weights and basic augmentation of face_gradients",
             (face.batch_size, face.averaging, STRONG.basic_aug),

@@ -11,7 +11,7 @@ import pytest
 from lsdkit.cli import main
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.files import read_json
-from lsdkit.method import gradients
+from lsdkit.method import backbones, gradients
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import balanced_accuracy, macro_f1
 from lsdkit.openset import release
@@ -308,8 +308,8 @@ def test_the_protocol_is_one_thing():
     first = members_of("ensemble", 0)  # other networks are another version of the protocol
     assert (PROTOCOL.version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
         6,
-        "2ef28f0479ac",
-        "3558b886c6e0",
+        "302cc942530d",
+        "7b29877edbba",
         "f8979d7fa3e8",
     )
     fixed = (
@@ -318,9 +318,11 @@ def test_the_protocol_is_one_thing():
         gradients.CLIP,
         gradients.PLACES,
         gradients.CHANNELS,
+        gradients.RANK,
         gradients.DROPOUT,
+        backbones.FACE_DROPOUT,
     )
-    assert fixed == (9, 9, 0.2, 3, 32, 0.8)
+    assert fixed == (9, 9, 0.2, 3, 96, 64, 0.5, 0.9)
     assert (regressions.HOG_SIDE, regressions.HOG["pixels_per_cell"], regressions.HOG["transform_sqrt"]) == (
         72,
         (8, 8),
