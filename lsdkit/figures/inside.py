@@ -36,7 +36,7 @@ def found_faces(
 
 @styled
 def attention_maps(
-    crop: np.ndarray, maps: np.ndarray, window: Box, *, titles: Sequence[str] = (), columns: int = 4
+    crop: np.ndarray, maps: np.ndarray, window: Box | None, *, titles: Sequence[str] = (), columns: int = 4
 ) -> Figure:
     """The maps of each of k heads, (k, h, w), a panel each on one scale, see `draw_attention`."""
     columns = min(columns, len(maps))
@@ -100,15 +100,18 @@ def draw_picture(ax: Axes, picture: np.ndarray, title: str = "", **options: obje
     ax.axis("off")
 
 
-def draw_attention(ax: Axes, crop: np.ndarray, shares: np.ndarray, window: Box, most: float, title: str = "") -> None:
+def draw_attention(
+    ax: Axes, crop: np.ndarray, shares: np.ndarray, window: Box | None, most: float, title: str = ""
+) -> None:
     """Draw a head's map (h, w), shares that add up to 1, over a crop, uint8 (S, S, 3), in grey.
 
     window: left, top, right and bottom of the part of the crop that the map covers, in shares of the crop's side; what
-    lies outside is paled. A place is tinted by its share, fully at `most`. Each share is told where they are few.
+    lies outside is paled. None: the map covers no part of it, and is drawn without the crop. A place is tinted by its
+    share, fully at `most`. Each share is told where they are few.
     """
-    left, top, right, bottom = window
+    left, top, right, bottom = window or (0, 0, 1, 1)
     grey = np.repeat(np.asarray(crop, dtype=float).mean(2, keepdims=True), 3, axis=2) / 255
-    ax.imshow(grey, extent=(0, 1, 1, 0), interpolation="antialiased")
+    ax.imshow(grey if window else np.ones_like(grey), extent=(0, 1, 1, 0), interpolation="antialiased")
     for x, y, across, down in ((0, 0, 1, top), (0, bottom, 1, 1), (0, top, left, bottom), (right, top, 1, bottom)):
         ax.add_patch(Rectangle((x, y), across - x, down - y, fc="#ffffff", alpha=0.7, lw=0))
     tint = np.empty((*shares.shape, 4))
@@ -117,8 +120,8 @@ def draw_attention(ax: Axes, crop: np.ndarray, shares: np.ndarray, window: Box, 
     height, width = shares.shape
     across, down = np.linspace(left, right, width + 1), np.linspace(top, bottom, height + 1)
     if max(shares.shape) <= MOST_SHARES:
-        ax.vlines(across, top, bottom, color="#ffffff", lw=0.6)
-        ax.hlines(down, left, right, color="#ffffff", lw=0.6)
+        ax.vlines(across, top, bottom, color="#ffffff" if window else GRID, lw=0.6)
+        ax.hlines(down, left, right, color="#ffffff" if window else GRID, lw=0.6)
         for row, column in np.ndindex(shares.shape):
             place = (across[column] + across[column + 1]) / 2, (down[row] + down[row + 1]) / 2
             style = {"fontsize": 8, "color": INK, "ha": "center", "va": "center"}

@@ -45,9 +45,13 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, h, w) -> (B, D, h, w)."""
+        return x * self.weigh(x)
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """The map that is multiplied onto x: (B, D, h, w) -> (B, 1, h, w), of at least 0."""
         y = self.conv1x1(x)  # no ReLU here
         y = F.relu(self.conv_3x3(y) + self.conv_1x3(y) + self.conv_3x1(y))
-        return x * y.sum(dim=1, keepdim=True)  # map (B, 1, h, w)
+        return y.sum(dim=1, keepdim=True)
 
 
 class ChannelAttention(nn.Module):

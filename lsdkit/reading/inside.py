@@ -7,13 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data.alignment import align
 from lsdkit.data.viewing import View
-from lsdkit.method.attention import SpatialAttention
 from lsdkit.method.backbones import Backbone, mark_aligned
+from lsdkit.method.gradients import Projection
 from lsdkit.method.network import MultiTask
 from lsdkit.prediction import Panel, Voter
 from lsdkit.reading.reading import FaceReading
@@ -27,14 +26,14 @@ Window = tuple[float, float, float, float]  # left, top, right and bottom of a p
 class MemberInside:
     """What one network makes of a face.
 
-    seen: what it is shown of the aligned crop, uint8 (s, s, 3). window: the part of the crop that reaches the emotion
-    branch. attention: (k, h, w), the map of each head over that part, in shares of the head's sum; zeros where a head
-    attends to nothing. probabilities: (6,).
+    seen: what it is shown of the aligned crop, uint8 (s, s, 3). window: the part of the crop that the map of the
+    emotion branch covers, None where its places are no parts of the face. attention: (k, h, w), the map of each head,
+    in shares of the head's sum; zeros where a head attends to nothing. probabilities: (6,).
     """
 
     name: str
     seen: np.ndarray
-    window: Window
+    window: Window | None
     attention: np.ndarray
     probabilities: np.ndarray
 
@@ -65,17 +64,14 @@ def look_inside(picture: Image.Image, face: FaceReading, panel: Panel) -> Inside
     return Inside(crops[first], members, cut[first][1], _place_landmarks(panel, crops))
 
 
-def attend(attention: SpatialAttention, x: Tensor) -> Tensor:
-    """The map that a head multiplies onto its input: (B, D, h, w) -> (B, h, w), of at least 0."""
-    y = attention.conv1x1(x)
-    return F.relu(attention.conv_3x3(y) + attention.conv_1x3(y) + attention.conv_3x1(y)).sum(dim=1)
+def find_window(network: MultiTask, view: View) -> Window | None:
+    """The part of an aligned crop that the map of a network's emotion branch covers, of which it is shown `view`.
 
-
-def find_window(network: MultiTask, view: View) -> Window:
-    """The part of an aligned crop that reaches the emotion branch of a network that is shown `view` of it.
-
-    Where parts of a backbone take windows of their own, the smallest rectangle that holds them.
+    Where parts of a backbone take windows of their own, the smallest rectangle that holds them. None where a place of
+    the map is made of features of the whole face (`lsdkit.method.gradients.Projection`): it covers no part of it.
     """
+    if any(isinstance(each, Projection) for each in network.emotion.modules()):
+        return None
     left, top, side = (value / view.pixels for value in view.window)
     windows = [each.window for each in network.emotion.modules() if isinstance(each, Backbone) and each.window]
     if not view.whole or not windows:  # a part of a crop is taken as it is
@@ -88,7 +84,7 @@ def find_window(network: MultiTask, view: View) -> Window:
 def _follow(voter: Voter, network: MultiTask, view: View, crop: np.ndarray, device: torch.device) -> MemberInside:
     seen, x = _show(voter, network, view, crop, device)
     y = network.emotion.adapters(network.emotion.backbone(x))
-    maps = torch.cat([attend(head.sa, y) for head in network.emotion.heads]).float().cpu().numpy()  # (k, h, w)
+    maps = torch.cat([head.sa.weigh(y)[:, 0] for head in network.emotion.heads]).float().cpu().numpy()  # (k, h, w)
     sums = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0)
     logits = network(x)[:, : len(EXPRESSIONS)].float().cpu().numpy()

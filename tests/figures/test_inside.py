@@ -64,6 +64,14 @@ def test_places_cover_the_window_and_are_tinted_by_their_shares():
         assert paled == pytest.approx(1 - 0.36)
 
 
+def test_a_map_of_no_part_of_the_face_is_drawn_without_it():
+    (ax,) = inside.attention_maps(CROP, np.full((1, 3, 3), 1 / 9), None).axes
+    ground, tint = ax.images
+    assert (ground.get_array() == 1).all()
+    assert tint.get_extent() == [0, 1, 1, 0]
+    assert len(ax.texts) == 9
+
+
 def test_many_places_have_no_digits_and_many_heads_make_rows():
     drawn = inside.attention_maps(CROP, np.full((6, 7, 7), 1 / 49), (0, 0, 1, 1))
     assert len(drawn.axes) == 8
