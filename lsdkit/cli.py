@@ -6,13 +6,14 @@ text ("name=value", "0,1,2") is parsed here.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 from lsdkit import __version__
-from lsdkit.common.paths import resolve
+from lsdkit.common.paths import expand, resolve
 from lsdkit.selfsupervision.settings import DinoSettings
 
 COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}  # name -> function, arguments, settings of its parser
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     run = options.pop("run")
     try:
-        print(run(**options))
+        _print(run(**options))
     except (ValueError, OSError) as error:
         print(f"lsdkit: {error}", file=sys.stderr)
         return 2
@@ -35,6 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lsdkit: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
+
+
+def _print(text: str) -> None:
+    """Print in any encoding, for as long as someone reads: a name in letters that it lacks does not lose an answer."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:  # as of `lsdkit read DIR | head -1`; what is left is written when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _join_name(argv: Sequence[str]) -> Sequence[str]:
@@ -98,8 +108,8 @@ def _name_sources(texts: Sequence[str]) -> dict[str, str]:
     sources = {}
     for text in texts:
         name, sign, place = text.partition("=")
-        if not sign or Path(text).expanduser().exists():
-            path = Path(text).expanduser().resolve()
+        if not sign or expand(text).exists():
+            path = expand(text).resolve()
             name, place = path.stem if path.is_file() else path.name, text
         if name in sources:
             raise ValueError(f"Expected collections of different names, but two are called {name!r}; write NAME=DIR")
@@ -455,7 +465,7 @@ def _read(photographs, out, sheet, **options):
     """the expressions of the faces in photographs"""
     from lsdkit.reading.report import read_photographs
 
-    out, sheet = (Path(file).expanduser().absolute() if file else "" for file in (out, sheet))  # beside what is read
+    out, sheet = (expand(file).absolute() if file else "" for file in (out, sheet))  # beside what is read
     return read_photographs(photographs, out=out, sheet=sheet, **options)
 
 

@@ -308,5 +308,5 @@ def check_new(out: Path | str) -> Path:
     """The path to write to; `FileExistsError` where there is a file: answers are never overwritten."""
     out = resolve(out)
     if out.exists():
-        raise FileExistsError(f"Expected {out} to be new, but it exists; choose another --out, or move it away")
+        raise FileExistsError(f"Expected {out} to be new, but it exists; choose another name, or move it away")
     return out

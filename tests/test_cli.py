@@ -1,5 +1,6 @@
 """The command line: what it prints, where it writes, and how it fails."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -252,3 +253,14 @@ def test_wrong_values_are_usage_errors(flag, capsys):
 def test_predict_refuses_options_that_would_be_ignored(options, words, tmp_path, capsys):
     assert main(f"predict {tmp_path} --out {tmp_path / 'out.csv'} {options}".split()) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_answer_is_printed_in_any_encoding_and_for_as_long_as_someone_reads():
+    command = [sys.executable, "-c", "from lsdkit.cli import _print; _print('a\\u6f22\\udce9 ' * 100_000)"]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr, done.stdout[:14]) == (0, b"", b"a\\u6f22\\udce9 ")
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, b"")

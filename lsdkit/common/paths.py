@@ -33,11 +33,21 @@ def project_root() -> Path:
 def resolve(path: str | Path) -> Path:
     """Absolute path: `~` is expanded, an absolute path stays, a relative one starts from `project_root()`.
 
+    Raises `ValueError` as `expand` does.
+
     >>> resolve("data/open") == project_root() / "data" / "open"
     True
     """
-    path = Path(path).expanduser()
+    path = expand(path)
     return path if path.is_absolute() else project_root() / path
+
+
+def expand(path: str | Path) -> Path:
+    """The path with `~` expanded; `ValueError` for the home of a user whom the system does not know."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"Expected a path, but {Path(path).parts[0]} in {path} is no home folder") from error
 
 
 def project_path(path: str | Path) -> Path:

@@ -116,13 +116,18 @@ def read_many(
 
     jobs: processes that search for faces; None = one a core, at most 8, and none for a few pictures; 1 = this process
     alone. What goes wrong with one picture is its `reason`, and the rest goes on, even where a process dies on it.
-    progress: show a bar. Raises as `read` does, before the first picture, and `ValueError` for jobs below 1.
+    progress: show a bar. Raises as `read` does, before the first picture, and `ValueError` for jobs below 1 and for one
+    picture in the place of several.
     """
+    if isinstance(pictures, str | bytes | os.PathLike | Image.Image):
+        kind = type(pictures).__name__
+        raise ValueError(f"Expected several pictures, but got one ({kind}): give a list, or take `lsdkit.read`")
     if jobs is not None and jobs < 1:
         raise ValueError(f"Expected `jobs` of at least 1, but got {jobs}")
     panel, total = load_panel(model, device), len(pictures) if hasattr(pictures, "__len__") else None
     if jobs is None:
         jobs = min(cores(), MOST_JOBS, MOST_JOBS if total is None else max(1, total // FEW))
+    jobs = jobs if total is None else max(1, min(jobs, total))  # a process takes one picture at a time
     if jobs == 1:
         dlib_models()  # where it is not installed, that is said now
     return _read(pictures, panel, jobs, tqdm(total=total, desc="reading", unit="picture", disable=not progress))

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -41,13 +42,16 @@ def read_photographs(
 
     `out`: the CSV file to write (docs/photographs.md has its columns); "" = the table is returned. `sheet`: the PNG
     file to draw the first `ON_A_SHEET` faces into. Every picture has a row, whatever it is. Raises, before the first
-    picture, `FileNotFoundError` for a place that is not there, `ValueError` for a folder without pictures or a sheet
-    that is no .png, `FileExistsError` where `out` or `sheet` exists, and what `read_many` raises.
+    picture, `FileNotFoundError` for a place that is not there, `ValueError` for a folder without pictures, a sheet that
+    is no .png or one that is `out` too, `FileExistsError` where `out` or `sheet` exists, `OSError` where it cannot be
+    written, and what `read_many` raises.
     """
     pictures = list_pictures(places)
     if sheet and not str(sheet).lower().endswith(".png"):
         raise ValueError(f"Expected a sheet that ends in .png, but got {sheet}")
-    out, sheet = (check_new(path) if path else None for path in (out, sheet))
+    out, sheet = (_check_place(path) if path else None for path in (out, sheet))
+    if out and out == sheet:
+        raise ValueError(f"Expected the table and the sheet in different files, but got {out} for both")
     panel, summary = load_panel(model, device), _Summary()
     with closing(read_many(pictures, model=panel, jobs=jobs)) as readings:
         if out:
@@ -63,6 +67,17 @@ def read_photographs(
     elif sheet:
         lines.append("no sheet is drawn without a face")
     return "\n".join(lines)
+
+
+def _check_place(path: Path | str) -> Path:
+    """The path of a new file, whose folder is made: that nothing can be written there is known before hours of work."""
+    path = check_new(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise OSError(f"Expected a folder to write {path.name} to, but {path.parent} is none: {error}") from error
 
 
 def list_pictures(places: Iterable[Path | str]) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lsdkit import __version__
@@ -77,10 +77,12 @@ class Packed:
                     f"{each['sha256'][:16]}...), but those that are installed begin with {digest[:16]}"
                 )
         wanted = set(_own(network)) - set(chain.from_iterable(_frozen(network, role) for role in needed))
-        if lacking := sorted(key for key in wanted - set(self.tensors) if not key.startswith(CENTRES)):
+        given, state = {key: value.shape for key, value in self.tensors.items()}, network.state_dict()
+        lacking = sorted(key for key in wanted if given.get(key) != state[key].shape and not key.startswith(CENTRES))
+        if lacking:
             raise ValueError(
-                f"Expected every tensor of {self.name} in {self.file}, but {len(lacking)} are missing, such as "
-                f"{lacking[0]}; get the file again, or pack the runs again"
+                f"Expected every tensor of {self.name} in {self.file}, but {len(lacking)} are missing or of another "
+                f"shape, such as {lacking[0]}; get the file again, or pack the runs again"
             )
         network.load_state_dict({key: self.tensors[key] for key in wanted & set(self.tensors)}, strict=False)
         return network.to(device, memory_format=torch.channels_last).eval()
@@ -135,15 +137,15 @@ def pack(runs: Sequence[Run], file: Path | str, *, name: str, half: bool = True)
         )
     about = {"format": FORMAT, "name": name, "lsdkit": __version__, "vote": ways.pop(), "members": members}
     with atomic(file) as temporary:
-        save_file(tensors, temporary, {"lsdkit": json.dumps(about)})
+        temporary.write_bytes(save(tensors, {"lsdkit": json.dumps(about)}))  # `save_file`'s only its owner may read
     return file
 
 
 def load_bundle(file: Path | str) -> Bundle:
     """The packed model in a file.
 
-    Raises `FileNotFoundError` where there is none, and `ValueError`, naming the file, for one that is damaged, is no
-    packed model, or was made by a version of this kit that packs in another way.
+    Raises `FileNotFoundError` where there is none, and `ValueError`, naming the file, for one that is damaged, holds
+    numbers that are not finite, is no packed model, or was made by a version of this kit that packs in another way.
     """
     file = resolve(file)
     if not file.is_file():
@@ -167,6 +169,8 @@ def load_bundle(file: Path | str) -> Bundle:
                 f"({about.get('lsdkit')}), or get the file that belongs to this one"
             )
         members = tuple(_read(number, each, tensors, file) for number, each in enumerate(about["members"]))
+        if not members:
+            raise ValueError("it has no network")
         return Bundle(str(about["name"]), str(about["vote"]), members, file)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__} {error}" if not isinstance(error, ValueError) else error
@@ -176,13 +180,15 @@ def load_bundle(file: Path | str) -> Bundle:
 def _read(number: int, about: Mapping, tensors: Mapping[str, Tensor], file: Path) -> Packed:
     prefix = f"{number}."
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    if strange := [key for key, value in own.items() if not value.isfinite().all()]:
+        raise ValueError(f"{strange[0]} of {about['name']} holds numbers that are not finite: get the file again")
     return Packed(
         name=about["name"],
         member=read_member(about["member"], file),
         view=View.read(about["view"]),
         kind=about["kind"],
         landmarks=about["landmarks"],
-        needed=about["weights"],
+        needed={role: {key: each[key] for key in ("source", "sha256")} for role, each in about["weights"].items()},
         tensors={key: value.float() if value.is_floating_point() else value for key, value in own.items()},
         file=file,
     )
@@ -207,10 +213,10 @@ def _frozen(network: MultiTask, role: str) -> set[str]:
 
 
 def _start(network: MultiTask, member: Member, role: str) -> str:
-    """Load a branch's published weights; returns the SHA-256 that identifies them."""
+    """Load a branch's published weights; returns the SHA-256 that identifies them, "" where it takes none."""
     name = "emotion" if role == "emotion" else member.appearance
     recipe = replace(member.recipe, weights=((name, member.recipe.source(name)),))
-    return start_branches(network, recipe, member.appearance)[role]["sha256"]
+    return start_branches(network, recipe, member.appearance)[role].get("sha256", "")
 
 
 def _find_needed(network: MultiTask, member: Member, roles: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PARTS = {"emotion": ("probabilities", "logits"), "member": ("probabilities", "logits", "landmarks")}
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")  # of the extra `onnx`
+SUFFIX = ".onnx"
 OPSET = 18  # the first whose resizing is antialiased
 TOLERANCE = 1e-4  # from torch's answers, as a share of the largest where that is above 1
 BATCHES = (1, 5)  # faces that are compared
@@ -45,9 +46,10 @@ def export_run(run: Run | Path | str, out: Path | str, *, part: str = "emotion",
     is gone, whole crops are taken as aligned.
 
     Before the file gets its name, onnxruntime reads it and its answers are compared with torch's. Raises `ValueError`
-    where the extra `onnx` is not installed, for an unknown part or landmarks that the run did not learn, where torch
-    cannot convert a network, and where an answer differs by more than `TOLERANCE`; `FileExistsError` where `out`
-    exists; `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` for weights that are not what was written.
+    where the extra `onnx` is not installed, for another ending than .onnx, an unknown part or landmarks that the run
+    did not learn, where torch cannot convert a network, and where an answer differs by more than `TOLERANCE`;
+    `FileExistsError` where `out` exists; `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` for weights
+    that are not what was written.
     """
     check_choice("part", part, tuple(PARTS))
     if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
@@ -55,6 +57,8 @@ def export_run(run: Run | Path | str, out: Path | str, *, part: str = "emotion",
     import onnx_ir
 
     out = resolve(out)
+    if out.suffix != SUFFIX:
+        raise ValueError(f"Expected a file that ends in {SUFFIX}, but got {out.name}")
     if out.exists():
         raise FileExistsError(f"Expected {out} to be new, but it exists; choose another --out, or move it away")
     run = run if isinstance(run, Run) else read_run(run)

@@ -35,3 +35,8 @@ def test_environment_overrides(tmp_path, monkeypatch):
     monkeypatch.setenv("LSDKIT_ROOT", str(tmp_path / "absent"))
     with pytest.raises(ValueError, match="LSDKIT_ROOT"):
         project_root()
+
+
+def test_the_home_of_nobody_is_told():
+    with pytest.raises(ValueError, match="~nosuchuser in ~nosuchuser/runs is no home folder"):
+        resolve("~nosuchuser/runs")

@@ -182,3 +182,9 @@ def test_readings_come_while_pictures_are_still_taken(model, photograph, monkeyp
     assert [next(readings).size[1], next(readings).size[1]] == [200, 201]
     assert taken == [0, 1]
     assert [each.size[1] for each in readings] == [202, 203, 204, 205]
+
+
+def test_one_picture_in_the_place_of_several_is_refused(photographs, photograph, model):
+    for one in (str(photographs / "1.png"), photographs / "1.png", b"bytes", photograph):
+        with pytest.raises(ValueError, match=r"Expected several pictures, but got one \(.*give a list"):
+            read_many(one, model=model)

@@ -148,3 +148,12 @@ def test_an_interrupt_leaves_no_half_table(folder, model, tmp_path, monkeypatch,
     assert main(["read", "album", "--model", str(model), "--jobs", "1", "--out", "out.csv"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "lsdkit: stopped"
     assert [path.name for path in tmp_path.iterdir()] == ["album"]
+
+
+def test_where_nothing_can_be_written_is_said_before_any_work(folder, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "read_many", lambda *_, **options: pytest.fail("a picture was read"))
+    with pytest.raises(ValueError, match=r"in different files, but got .*both.png for both"):
+        read_photographs(["album"], out=tmp_path / "both.png", sheet=tmp_path / "both.png", model=model)
+    with pytest.raises(OSError, match=r"a folder to write sheet.png to, but .*notes.txt is none"):
+        read_photographs(["album"], sheet=folder / "notes.txt" / "sheet.png", model=model)
+    assert [path.name for path in tmp_path.iterdir()] == ["album"]

@@ -65,7 +65,7 @@ def test_a_submission_has_the_lists_order(runs, listed, store, tmp_path):
     expected = [3 if name == BROKEN else best[name.partition(".")[0]] for name in NAMES]
     assert [int(line.split(",")[1]) for line in lines[1:-1]] == expected
     assert "6 images" in submission.check_submission(out, listed)
-    with pytest.raises(FileExistsError, match="choose another --out"):
+    with pytest.raises(FileExistsError, match="choose another name"):
         submission.write_submission(runs, out, listed=listed, missing="happy")
     with pytest.raises(ValueError, match="--list FILE"):  # a test image is not in the store, and its place is unknown
         submission.write_submission(runs, tmp_path / "other.csv")

@@ -167,6 +167,9 @@ def test_another_version_damage_and_other_files_are_refused_with_words(file, tmp
         "other": lambda about: about["members"][0]["member"]["recipe"].update(colour="red"),
         "wrong": lambda about: about["members"][0].update(view=3),
         "none": lambda about: about.update(members=3),
+        "empty": lambda about: about.update(members=[]),
+        "weights": lambda about: about["members"][0].update(weights=None),
+        "source": lambda about: about["members"][2]["weights"]["emotion"].pop("sha256"),
     }.items():
         with pytest.raises(ValueError, match=rf"Expected .*{name}.safetensors to be a packed model"):
             load_bundle(rewrite(file, tmp_path / f"{name}.safetensors", change))
@@ -189,8 +192,29 @@ def test_another_version_damage_and_other_files_are_refused_with_words(file, tmp
     del tensors["0.shared.0.weight"]
     with safe_open(file, "pt") as content:
         save_file(tensors, tmp_path / "lacking.safetensors", content.metadata())
-    with pytest.raises(ValueError, match=r"every tensor of single in .*, but 1 are missing, such as shared.0.weight"):
+    with pytest.raises(
+        ValueError, match=r"every tensor of single in .*, but 1 are missing .*, such as shared.0.weight"
+    ):
         load_bundle(tmp_path / "lacking.safetensors").members[0].build()
+    for name, change in {
+        "cut off": lambda tensor: tensor[:1].clone(),
+        "strange": lambda tensor: tensor * np.nan,
+    }.items():
+        with safe_open(file, "pt") as content:
+            tensors = load_file(file)
+            tensors["0.shared.0.weight"] = change(tensors["0.shared.0.weight"])
+            save_file(tensors, tmp_path / f"{name}.safetensors", content.metadata())
+    with pytest.raises(ValueError, match=r"1 are missing or of another shape, such as shared.0.weight"):
+        load_bundle(tmp_path / "cut off.safetensors").members[0].build()
+    with pytest.raises(
+        ValueError, match=r"strange.safetensors .* shared.0.weight of single holds numbers that are not"
+    ):
+        load_bundle(tmp_path / "strange.safetensors")
+
+
+def test_others_may_read_the_file(file, tmp_path):
+    (tmp_path / "plain").touch()
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_what_cannot_be_packed(runs, file, tmp_path):

@@ -261,6 +261,8 @@ def test_what_cannot_be_exported_is_refused_before_any_work(single, tmp_path, mo
         export.export_run(single, file, part="member")
     with pytest.raises(ValueError, match="`part` to be one of 'emotion', 'member', but got 'landmarks'"):
         export.export_run(single, file, part="landmarks")
+    with pytest.raises(ValueError, match=r"a file that ends in .onnx, but got a.json"):
+        export.export_run(single, tmp_path / "a.json")
     assert main(["export", str(tmp_path), "--out", str(file)]) == 2
     assert f"Expected a finished run in {tmp_path}" in capsys.readouterr().err
     assert main(["export", str(single)]) == 2
