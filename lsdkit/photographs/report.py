@@ -11,7 +11,7 @@ from lsdkit.photographs.scores import IMAGES, PEOPLE
 from lsdkit.recipes import Member
 from lsdkit.training.cost import estimate_end, measure_cost
 
-RENDERS, SEARCHES, OPERATIONS = 40, 5, 2e10  # of one core in a second: faces drawn, photographs searched, operations
+RENDERS, SEARCHES, OPERATIONS = 40, 5, 4e10  # of one core in a second: faces drawn, photographs searched, operations
 REGRESSIONS = 40.0  # seconds that the regressions of a seed take with the protocol's number of faces
 REFERENCES = 0.003  # seconds of the regressions of a photograph and a collection that it is learned from
 

@@ -45,7 +45,7 @@ def run_starts(
         raise ValueError(f"Expected --jobs of at least 0, but got {jobs}")
     if (out / "manifest.json").is_file():
         raise ValueError(f"Expected --out to be a folder for runs, but {out} holds a store; choose another")
-    fit = [each.name for each in RECIPES.values() if "dlib_face" in dict(each.frozen)]
+    fit = [each.name for each in RECIPES.values() if each.emotion in dict(each.frozen) and each.emotion == "dlib_face"]
     if find_recipe(recipe).name not in fit:
         raise ValueError(
             f"Expected --recipe to be one that leaves dlib's network as it is ({', '.join(fit)}), since that has no "
