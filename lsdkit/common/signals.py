@@ -1,7 +1,10 @@
-"""SIGTERM and SIGINT, answered between two steps instead of in the middle of one."""
+"""SIGTERM and SIGINT, answered between two steps instead of in the middle of one; the end of whoever started us."""
 
+import multiprocessing
+import os
 import signal
 import threading
+from multiprocessing import connection
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -49,3 +52,17 @@ class Interrupts:
             raise Stopped(SystemExit(128 + signal.SIGTERM))
         if self.received == signal.SIGINT:
             raise Stopped(KeyboardInterrupt("stopped after the step under way; run again to go on from there"))
+
+
+def end_with_parent() -> None:
+    """In a process of `multiprocessing`: end it at once where the one that started it dies.
+
+    Without this the workers of a pool go on with their task, and then wait for the next one for ever.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

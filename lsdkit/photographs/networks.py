@@ -1,8 +1,10 @@
 """Networks trained on rendered faces, several at a time, and the packed model that ships with the kit."""
 
 import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ import torch
 from lsdkit.common.devices import choose_device
 from lsdkit.common.machine import cores
 from lsdkit.common.paths import project_path, resolve
+from lsdkit.common.signals import end_with_parent
 from lsdkit.data.store import Store
 from lsdkit.openset.preparing import prepare_open
 from lsdkit.photographs import report as words
@@ -37,9 +40,11 @@ def make_model(
 
     `out` gets the faces, the runs and `open_1.safetensors`; what is finished is not made again. `seed` draws
     everything; `jobs` trainings run at a time (0 = one for each core, or one on a GPU). No photograph is needed.
-    Returns what was made, in words. Raises `FileExistsError` where the file exists already, and `RuntimeError`, naming
-    them, where trainings failed.
+    Returns what was made, in words. Raises `FileExistsError` where the file exists already, `ValueError` for negative
+    `jobs`, and, naming them, where trainings failed.
     """
+    if jobs < 0:
+        raise ValueError(f"Expected --jobs of at least 0, but got {jobs}")
     out, where = resolve(out), choose_device(device)
     file = out / f"{SHIPPED.replace('-', '_')}.safetensors"
     if file.exists():
@@ -50,7 +55,11 @@ def make_model(
     options = {"at_once": choose_number(jobs, where), "device": where, "progress": progress, "report": report}
     runs, failed = train_networks(members, out / "runs", protocol.faces, **options)
     if failed:
-        raise RuntimeError(f"Expected {len(members)} trained networks, but of {len(failed)} training failed: {failed}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise ValueError(
+            f"Expected {len(members)} trained networks, but of {len(failed)} training failed ({reasons}); run it again "
+            "to train these alone"
+        )
     pack([runs[name] for name in networks], file, name=SHIPPED)
     return f"{project_path(file)}: {SHIPPED}, {len(members)} networks, {file.stat().st_size / 1e6:.1f} MB"
 
@@ -108,11 +117,29 @@ def train_networks(
         for name, task in tasks.items():
             end(name, lambda task=task: train_one(*task, progress))
         return runs, failed
-    with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(train_one, *task, False): name for name, task in tasks.items()}
-        for future in as_completed(waiting):
-            end(waiting[future], future.result)
+    _train_in_processes(tasks, at_once, end)
     return runs, failed
+
+
+def _train_in_processes(
+    tasks: Mapping[str, tuple], at_once: int, end: Callable[[str, Callable[[], Run]], None]
+) -> None:
+    """Train `at_once` at a time, and `end` each. One is handed out when another has ended: Ctrl-C, which ends those
+    that are under way, leaves none that would begin after it."""
+    left, waiting, context = deque(tasks), {}, multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, mp_context=context, initializer=end_with_parent) as pool:
+        try:
+            while left or waiting:
+                while left and len(waiting) < at_once:
+                    future = pool.submit(train_one, *tasks[left[0]], False)
+                    waiting[future] = left.popleft()
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    end(waiting.pop(future), future.result)
+        except BrokenProcessPool as error:  # a process was killed; those that were under way have been told of
+            broken = Future()
+            broken.set_exception(error)
+            for name in left:
+                end(name, broken.result)
 
 
 def train_one(member: Member, store: Path, folder: Path, device: str, threads: int, progress: bool) -> Run:
