@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from lsdkit.common.machine import cores
+from lsdkit.common.signals import end_with_parent
 from lsdkit.data.pictures import LeftOut, open_picture, read_picture
 from lsdkit.data.release import SIDE
 
@@ -114,7 +115,8 @@ def _pool(jobs: int, count: int, *, processes: bool) -> Iterator[Callable]:
     if jobs == 1 or count < 2 * jobs:
         yield map
     elif processes:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
             yield partial(pool.map, chunksize=4)
     else:
         with ThreadPoolExecutor(jobs) as pool:

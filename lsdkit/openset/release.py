@@ -21,6 +21,7 @@ from lsdkit import __version__
 from lsdkit.common.files import atomic, hold_lock, read_json, write_json, write_text
 from lsdkit.common.landmarks import COORDINATES
 from lsdkit.common.machine import cores
+from lsdkit.common.signals import end_with_parent
 from lsdkit.data.release import LIST_HEADER, RENDERED_MARK, TEST
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
@@ -127,9 +128,7 @@ def _render_blocks(
             yield render_block(partial, number, block, *arguments)
         return
     # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
-    # One thread each for the numeric libraries: the workers already fill the cores.
-    options = {"mp_context": get_context("spawn"), "initializer": threadpool_limits, "initargs": (1,)}
-    with ProcessPoolExecutor(jobs, **options) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
         waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
         try:
             for done in as_completed(waiting):
@@ -137,6 +136,11 @@ def _render_blocks(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin_worker() -> None:
+    end_with_parent()
+    threadpool_limits(1)  # for the numeric libraries: the workers already fill the cores
 
 
 def render_block(
