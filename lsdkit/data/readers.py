@@ -116,13 +116,16 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
     Paths are relative to the file's folder, or absolute. An empty expression means unknown. Class codes (0, 1, ...)
     are refused, since data sets number their classes differently; a value that is no expression leaves its row out as
     "unknown_class". Without a column split, `split` and `validation` act as in `read_folder`, and rows without an
-    expression go to "test". Raises `ValueError` naming missing columns.
+    expression go to "test". Raises `ValueError` naming missing columns, and for a file that is no CSV in UTF-8.
     """
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"Expected a CSV file with the columns path and expression, but {file} is not a file")
     check_split(split, validation)
-    data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+    try:
+        data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except ValueError as error:  # of pandas and of UTF-8, neither of which names the file
+        raise ValueError(f"Expected a CSV file in UTF-8, but {file} cannot be read as one: {error}") from error
     data.columns = [str(name).strip() for name in data.columns]
     for name in ("path", "expression"):
         if name not in data.columns:

@@ -265,3 +265,10 @@ def test_csv_ends_at(tmp_path, text, message):
 def test_csv_absent(tmp_path):
     with pytest.raises(FileNotFoundError, match="path and expression"):
         read_csv(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", "path,expression\na.jpg,fear\n".encode("utf-16")])
+def test_a_file_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "faces.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a CSV file in UTF-8, but .*faces.csv cannot be read as one"):
+        read_csv(tmp_path / "faces.csv")
