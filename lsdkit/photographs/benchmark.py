@@ -109,6 +109,11 @@ def run_benchmark(
     protocol, models = _check_arguments(protocol, seeds, models, fraction, jobs)
     check_names(photographs)
     sources = {name: Path(source).expanduser() for name, source in photographs.items()}
+    for name, source in sources.items():
+        if source.is_dir() and resolve(out).resolve().is_relative_to(source.resolve()):
+            raise ValueError(
+                f"Expected --out beside the photographs of {name}, but {out} lies in {source}; choose another"
+            )
     at_once = choose_number(jobs, where)
     counts = {name: len(list_photographs(source).table) for name, source in sources.items()}
     intended = words.describe_plan(protocol, models, counts, at_once)

@@ -279,6 +279,8 @@ def test_wrong_arguments_end_before_any_work(tmp_path, monkeypatch, capsys, argu
     assert main(given) == 2
     assert message in capsys.readouterr().err
     assert main(["benchmark", "--photographs", str(tmp_path / "absent"), "--out", "bench"]) == 2
+    assert main(["benchmark", "--photographs", str(tmp_path / "one"), "--out", str(tmp_path / "one" / "bench")]) == 2
+    assert "lies in" in capsys.readouterr().err
     assert not (tmp_path / "bench").exists()
 
 
