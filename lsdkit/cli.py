@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print(text: str) -> None:
-    """Print in any encoding, for as long as someone reads: a name in letters that it lacks does not lose an answer."""
+def _print(answer: object) -> None:
+    """Print in any encoding, for as long as someone reads: letters that it lacks do not lose an answer."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        print(str(answer).encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:  # as of `lsdkit read DIR | head -1`; what is left is written when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

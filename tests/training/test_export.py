@@ -209,7 +209,7 @@ def test_faces_that_are_not_aligned_are_seen_whole_and_six_of_eight_classes_are_
     faces = draw_faces(200)  # larger than the weights' pixels
     whole, cut = predict(run, faces, aligned=False), predict(run, faces, aligned=True)
     assert np.abs(whole - cut).max() > 1e-3
-    for file, options, expected in ((tmp_path / "1", {}, whole), (tmp_path / "2", {"aligned": True}, cut)):
+    for file, options, expected in ((tmp_path / "1.onnx", {}, whole), (tmp_path / "2.onnx", {"aligned": True}, cut)):
         export.export_run(run, file, **options)
         answers = ask(file, faces)
         assert apart(answers["probabilities"], expected) < 1e-4
