@@ -311,7 +311,7 @@ WITHOUT_LABELS = (
 )
 def _pretrain(stores, out, recipe, settings, **options):
     """train the emotion branch alone on other faces, to start from it"""
-    from lsdkit.notebook import parse_settings
+    from lsdkit.notebook.parameters import parse_settings
     from lsdkit.recipes import find_recipe
     from lsdkit.training.pretraining import pretrain
 

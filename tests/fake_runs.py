@@ -9,7 +9,7 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.files import write_table
 from lsdkit.data.store import Store
 from lsdkit.method import metrics
-from lsdkit.notebook import member_from_parameters
+from lsdkit.notebook.parameters import member_from_parameters
 from lsdkit.recipes import Member
 from lsdkit.training.predictions import answers_of, prediction_table
 from lsdkit.training.runs import Run, write_run

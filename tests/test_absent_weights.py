@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import lsdkit
-from lsdkit import notebook
 from lsdkit.cli import main
 from lsdkit.data.store import Store
+from lsdkit.notebook import runs as notebook_runs
 from lsdkit.recipes import SMOKE
 from lsdkit.reproduce.headless import Job, execute, find_notebook
 from lsdkit.training.pretraining import pretrain
@@ -80,7 +80,7 @@ def test_pretraining_and_the_trainings_of_notebooks_say_it(tmp_path, name):
     member, nowhere = lsdkit.Member.of("smoke", emotion_weights=name), str(tmp_path / "none")
     for train in (
         lambda: pretrain([nowhere], tmp_path / "out", recipe="smoke", weights=name),
-        lambda: notebook.train_members([(tmp_path / "out", member)], data_dir=nowhere),
+        lambda: notebook_runs.train_members([(tmp_path / "out", member)], data_dir=nowhere),
     ):
         with pytest.raises(FileNotFoundError) as caught:
             train()

@@ -13,6 +13,7 @@ A store is a folder:
 
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pandas as pd
@@ -65,12 +66,7 @@ class Store:
         """
         path = Path(path)
         if not (path / "manifest.json").is_file():
-            what = "has no manifest.json" if path.is_dir() else "does not exist"
-            raise FileNotFoundError(
-                f"Expected a store in {path}, but it {what}. Make one with `lsdkit prepare open --out {path}` "
-                "(rendered faces), or of your own with `lsdkit prepare release|folder|csv|affectnet|expw|rafdb|fer2013 "
-                f"SOURCE --out {path}`"
-            )
+            raise FileNotFoundError(_explain_absence(path))
         manifest = files.read_json(path / "manifest.json")
         if (got := manifest.get("format")) != FORMAT:
             raise ValueError(f"Expected a store of format {FORMAT} in {path}, but got {got!r}; {_AGAIN}")
@@ -144,3 +140,20 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, {len(self)} faces, {self.kind}, {self.manifest['size']} px)"
+
+
+def _explain_absence(path: Path) -> str:
+    """That there is no store, and the command that makes one: beside a folder that holds something else."""
+    if path.is_dir() and any(path.iterdir()):
+        out = path.with_name(f"{path.name}-store")
+        return (
+            f"Expected a store in {path}, but it has no manifest.json. Photographs are prepared into another folder: "
+            f"`lsdkit prepare folder {quote(str(path))} --out {quote(str(out))}` makes a store of a folder per "
+            f"expression, then name {out} instead (`lsdkit prepare --help` lists other layouts)"
+        )
+    there = "is empty" if path.is_dir() else "does not exist"
+    return (
+        f"Expected a store in {path}, but it {there}. Make one with `lsdkit prepare open --out {quote(str(path))}` "
+        "(rendered faces), or of your own with `lsdkit prepare release|folder|csv|affectnet|expw|rafdb|fer2013 "
+        f"SOURCE --out {quote(str(path))}`"
+    )

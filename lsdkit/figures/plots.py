@@ -114,7 +114,7 @@ def beta_density(alphas: Sequence[float] = (0.1, 1.0, 4.0), draws: np.ndarray | 
 
 @styled
 def training_curves(history: pd.DataFrame) -> Figure:
-    """Loss, its parts and validation macro F1 by epoch; the columns are history.csv's."""
+    """Loss, its parts and validation macro F1 by epoch, a ring at the epoch that is kept; columns as history.csv's."""
     drawn, axes = new_axes(1, 3, 10.5, 2.9)
     epochs = history["epoch"]
     total, parts, score = axes[0]
@@ -124,7 +124,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     total.legend()
     names = ("expression", "affinity", "partition", "landmarks")
     for part, colour, marker in zip(names, ("#D55E00", "#009E73", "#CC79A7", "#E69F00"), "os^D", strict=True):
-        if part in history:
+        if part in history and history[part].any():  # no line, no name: a training without landmarks has 0 there
             parts.plot(epochs, history[part], color=colour, marker=marker, ms=4, label=part)
     parts.set_yscale("log")
     parts.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -133,13 +133,12 @@ def training_curves(history: pd.DataFrame) -> Figure:
     parts.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     score.plot(epochs, history["val_macro_f1"], color=MAIN, marker="o", ms=4)
     best = history["val_macro_f1"].idxmax()
-    kept = (epochs[best], history["val_macro_f1"][best])
-    score.plot(*kept, "o", ms=11, mfc="none", mec=SECOND)
-    score.annotate("kept", kept, (0, 9), textcoords="offset points", color=SECOND, ha="center")
+    score.plot(epochs[best], history["val_macro_f1"][best], "o", ms=11, mfc="none", mec=SECOND)
     score.axhline(1 / 6, color=MUTED, lw=1, ls=":")
     score.text(1, 1 / 6, " chance", transform=score.get_yaxis_transform(), fontsize=8, color=MUTED, va="center")
     score.set(ylim=(0, 1))
-    titles, units = ("Loss", "Parts of the training loss", "Validation"), ("loss", "loss, log scale", "macro F1")
+    titles = ("Loss", "Parts of the training loss", "Validation (ring: kept)")
+    units = ("loss", "loss, log scale", "macro F1")
     for ax, title, unit in zip(axes[0], titles, units, strict=True):
         ax.set(xlabel="epoch", ylabel=unit)
         ax.set_title(title)

@@ -51,13 +51,18 @@ def prepare_open(
         return write_store(out, listing.table, listing.landmarks, **about)
 
 
+def find_store(data_dir: str | Path, recipe: Recipe) -> Path:
+    """The folder of the store that a notebook asks for, whether it is there or not; "" is the recipe's open set."""
+    return resolve(data_dir or OPEN_SETS.get(recipe.data, OPEN_SETS["open"])[0])
+
+
 def open_or_render(data_dir: str | Path, recipe: Recipe, *, progress: bool = True) -> Store:
     """The store a notebook asks for; "" is the open set, which is rendered first where it is missing.
 
     The default is `data/open`; for a recipe of `data` "open_small" it is `data/open-smoke` (277 + 60 + 60 faces).
     Raises `FileNotFoundError` for any other folder without a store.
     """
-    path = resolve(data_dir or OPEN_SETS.get(recipe.data, OPEN_SETS["open"])[0])
+    path = find_store(data_dir, recipe)
     for folder, fraction, others in OPEN_SETS.values():
         if path == resolve(folder) and not (path / "manifest.json").is_file():
             return prepare_open(path, fraction=fraction, validation=others, test=others, progress=progress)

@@ -12,7 +12,7 @@ from lsdkit.data.combining import WHOLE
 from lsdkit.data.release import TRAIN_COUNTS
 from lsdkit.method.backbones import FACE_DROPOUT
 from lsdkit.method.gradients import DROPOUT, RANK
-from lsdkit.notebook import parse_settings
+from lsdkit.notebook.parameters import parse_settings
 from lsdkit.photographs.regressions import HOG, HOG_SIDE, NAMES, STRENGTH
 from lsdkit.photographs.views import INNER, VIEWS
 from lsdkit.photographs.views import WHOLE as WHOLE_VIEW

@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from lsdkit.common.paths import project_root
+from lsdkit.notebook.parameters import check_names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ENDS_WITHIN = 15.0  # seconds that a notebook has to save its work and end, once it was told to
@@ -48,10 +49,7 @@ def check_parameters(job: Job) -> None:
     """Raise `ValueError` for a parameter that the notebook does not declare (papermill itself only logs a warning)."""
     import papermill
 
-    valid = papermill.inspect_notebook(str(job.notebook))
-    unknown = ", ".join(sorted(set(job.parameters) - set(valid)))
-    if unknown:
-        raise ValueError(f"Expected parameters of {job.notebook.name} ({', '.join(valid)}), but got {unknown}")
+    check_names(job.parameters, papermill.inspect_notebook(str(job.notebook)), job.notebook.name)
 
 
 def execute(

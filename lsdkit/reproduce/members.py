@@ -7,7 +7,7 @@ strong MobileViTv2 cells that the paper could not train.
 from dataclasses import dataclass
 
 from lsdkit.ensembles.rules import MIX_NAMES, WEAK_APPEARANCES, Cell, strong_cells, weak_cells
-from lsdkit.notebook import member_from_parameters
+from lsdkit.notebook.parameters import member_from_parameters
 from lsdkit.recipes import Member, check_choice
 
 TABLES = {

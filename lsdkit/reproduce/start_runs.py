@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lsdkit.common import files
 from lsdkit.common.paths import resolve
-from lsdkit.notebook import member_from_parameters, train_members
+from lsdkit.notebook.parameters import member_from_parameters
+from lsdkit.notebook.runs import train_members
 from lsdkit.openset.preparing import open_or_render
 from lsdkit.recipes import DEMO, RECIPES, Member, find_recipe
 from lsdkit.reproduce.demo import AT_ONCE, THREADS

@@ -1,11 +1,14 @@
 """The store opened: what is absent, incomplete or damaged is told."""
 
 import os
+import shlex
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from lsdkit.cli import main
 from lsdkit.common import files
 from lsdkit.data.store import Store
 
@@ -36,8 +39,25 @@ def test_damage_is_noticed(tiny_store, tmp_path):
 def test_absent_store_says_how_to_make_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="lsdkit prepare open"):
         Store.open(tmp_path / "absent")
-    with pytest.raises(FileNotFoundError, match=r"has no manifest.json"):
+    with pytest.raises(FileNotFoundError, match=r"is empty.*lsdkit prepare open"):
         Store.open(tmp_path)
+
+
+def test_a_folder_of_photographs_is_prepared_as_the_message_says(tmp_path, capsys):
+    for name in ("fear", "anger"):
+        for number in range(4):
+            path = tmp_path / "my photographs" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colours = np.random.default_rng([number, len(name)]).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(colours).save(path)
+    with pytest.raises(FileNotFoundError, match=r"has no manifest.json") as caught:
+        Store.open(tmp_path / "my photographs")
+    lsdkit, *command = shlex.split(str(caught.value).split("`")[1])
+    assert lsdkit == "lsdkit"
+    assert main(command) == 0
+    capsys.readouterr()
+    assert f"then name {command[-1]} instead" in str(caught.value)
+    assert len(Store.open(command[-1])) == 8
 
 
 @pytest.mark.parametrize(

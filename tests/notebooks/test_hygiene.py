@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -85,7 +86,7 @@ def test_papermill_sees_every_parameter(path, notebook):
 
 def test_shape(notebook):
     cells = notebook.cells
-    assert 18 <= len(cells) <= 26
+    assert 18 <= len(cells) <= 27
     assert cells[0].cell_type == cells[-1].cell_type == "markdown"
     assert re.match(r"# \d\d .+\?|# \d\d ", cells[0].source)
     for word in ("Needs", "Writes", "Takes", "Paper section", "After it you can say"):
@@ -94,7 +95,7 @@ def test_shape(notebook):
     assert "References" in cells[-1].source or "doi" in cells[-1].source
     assert any("## Limits" in cell.source for cell in cells)
     kinds = [cell.cell_type for cell in cells]
-    body = kinds[kinds.index("code") + 2 :]
+    body = kinds[kinds.index("code") + 3 :]  # after parameters, check and imports
     assert all(first != second for first, second in itertools.pairwise(body)), "prose and code alternate"
 
 
@@ -105,12 +106,50 @@ def test_code_is_short_and_defines_nothing(notebook):
             assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda), source
 
 
-def test_all_imports_in_the_cell_after_the_parameters(notebook):
+def test_parameters_are_checked_before_anything_is_imported(notebook):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    place = cells.index(parameters_cell(notebook))
+    check = cells[cells.index(parameters_cell(notebook)) + 1]
+    assert check.source.splitlines()[0] == "from lsdkit.notebook.parameters import check_parameters"
+    assert check.source.splitlines()[2].startswith("check_parameters(globals())")
+
+
+def test_all_other_imports_in_the_cell_after_the_check(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    place = cells.index(parameters_cell(notebook)) + 1
     for number, cell in enumerate(cells):
         imports = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert bool(imports) == (number == place + 1)
+        assert bool(imports) == (number in (place, place + 1))
+
+
+def test_no_cell_reads_a_name_that_two_cells_bind(notebook):
+    """Such a name means one thing or the other, by which of the two cells was run last: cells could not be rerun."""
+    cells = [find_names(ast.parse(source).body) for source in code_of(notebook)]
+    counted = Counter(name for bound, _ in cells for name in bound)
+    twice = {name for name, count in counted.items() if count > 1}
+    assert [needed & twice for _, needed in cells if needed & twice] == []
+
+
+def find_names(body: list[ast.stmt], known: set[str] = frozenset()) -> tuple[set[str], set[str]]:
+    """Names that statements bind, and those that they read before they have bound them."""
+    bound, needed = set(known), set()
+    for node in body:
+        parts = [
+            part for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt) for part in ast.walk(child)
+        ]
+        own = {name for part in parts if isinstance(part, ast.comprehension) for name in list_names(part.target)}
+        loop = list_names(node.target) if isinstance(node, ast.For) else set()
+        read = {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+        read |= list_names(node.target) if isinstance(node, ast.AugAssign) else set()
+        needed |= read - bound - own - loop
+        bound |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)} - own
+        for block in (getattr(node, "body", []), getattr(node, "orelse", [])):
+            inner_bound, inner_needed = find_names(block, bound)
+            bound, needed = bound | inner_bound, needed | inner_needed
+    return bound - set(known), needed
+
+
+def list_names(target: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
 
 
 def test_training_tells_its_deviations():

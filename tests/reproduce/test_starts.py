@@ -9,7 +9,7 @@ import pytest
 from lsdkit.common import files
 from lsdkit.common.paths import PACKAGE_PARENT
 from lsdkit.method import metrics
-from lsdkit.notebook import member_from_parameters
+from lsdkit.notebook.parameters import member_from_parameters
 from lsdkit.reproduce import headless
 from lsdkit.reproduce.start_runs import run_starts, train_starts
 from lsdkit.reproduce.starts import STARTS, choose_starts, compare_starts, write_comparison

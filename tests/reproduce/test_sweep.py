@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lsdkit.common import files
-from lsdkit.notebook import member_from_parameters
+from lsdkit.notebook.parameters import member_from_parameters
 from lsdkit.recipes import Member
 from lsdkit.reproduce import headless, sweep
 from lsdkit.reproduce.members import Plan, expand_plan

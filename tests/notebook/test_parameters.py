@@ -1,42 +1,21 @@
-"""Parameters become members, folders are found, and missing runs are trained small."""
+"""Parameters are those that were declared, and become members."""
 
 import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from lsdkit import notebook
-from lsdkit.common.files import write_text
 from lsdkit.common.paths import PACKAGE_PARENT
-from lsdkit.notebook import find_compared, member_from_parameters, parse_settings
-from lsdkit.openset import preparing
+from lsdkit.notebook.parameters import (
+    check_names,
+    check_parameters,
+    find_compared,
+    member_from_parameters,
+    parse_settings,
+)
 from lsdkit.recipes import PAPER, Member
-from lsdkit.training import member as training
-from lsdkit.training.runs import Run
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("LSDKIT_ROOT", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def trained(monkeypatch) -> list[tuple[str, Path]]:
-    """Replaces training by the writing of an empty result, and records what was asked for."""
-    asked = []
-
-    def train(member, store, folder, *, device):
-        asked.append((member.name, folder))
-        write_text(folder / "result.json", "{}")
-
-    monkeypatch.setattr(preparing, "open_or_render", lambda data_dir, recipe: None)
-    monkeypatch.setattr(training, "train_member", train)
-    return asked
 
 
 def test_every_parameter_arrives():
@@ -80,64 +59,18 @@ def test_nothing_but_another_recipe_is_compared():
         find_compared(member_from_parameters("smoke", EPOCHS=2), "smoke")
 
 
-@pytest.mark.parametrize(("steps", "faces"), [(0, [100, 200]), (4, [64, 128]), (9, [100, 200])])
-def test_a_curve_counts_the_faces_seen(tmp_path, steps, faces):
-    member = Member(recipe=replace(member_from_parameters("smoke").recipe, steps_per_epoch=steps))
-    counts = {"trained_on": {"FEAR": 60, "ANGER": 40}}
-    pd.DataFrame({"epoch": [1, 2]}).to_csv(tmp_path / "history.csv", index=False)
-    run = Run(folder=tmp_path, member=member, kind="rendered", store="", checksums={}, counts=counts)
-    assert notebook.read_curve(run)["faces"].tolist() == faces
-
-
 def test_a_known_backbone_is_an_appearance():
     assert member_from_parameters("smoke", APPEARANCE="narrow").appearance == "narrow"
 
 
 def test_a_wrong_value_needs_no_torch():
     code = (
-        "import sys\nfrom lsdkit.notebook import member_from_parameters\n"
+        "import sys\nfrom lsdkit.notebook.parameters import member_from_parameters\n"
         "try:\n    member_from_parameters('smoke', MIX='cutmix')\nexcept ValueError:\n    print('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE_PARENT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "False"
-
-
-def test_a_run_has_its_folder(root):
-    member = member_from_parameters("smoke", BAG=2)
-    assert notebook.choose_run_dir("", member) == root / "runs" / member.name
-    assert notebook.choose_run_dir("elsewhere/x", member) == root / "elsewhere" / "x"
-    assert notebook.choose_run_dir(root / "y", member) == root / "y"
-
-
-def test_find_run_takes_the_newest(root, trained):
-    for written, name in ((10, "runs/a"), (9, "runs/b/c"), (11, "runs/d")):
-        write_text(root / name / "result.json", "{}")
-        os.utime(root / name / "result.json", (written, written))
-    assert notebook.find_run() == root / "runs/d"
-    os.utime(root / "runs/b/c/result.json", (99, 99))
-    assert notebook.find_run() == root / "runs/b/c"
-    assert trained == []
-
-
-def test_find_run_trains_where_there_is_none(root, trained):
-    assert notebook.find_run() == root / "runs/smoke-mixaugment-vggface2-basic-bag0-seed0"
-    assert notebook.find_run(root / "mine") == root / "mine"
-    assert [folder for _, folder in trained] == [
-        root / "runs/smoke-mixaugment-vggface2-basic-bag0-seed0",
-        root / "mine",
-    ]
-    notebook.find_run(root / "mine")
-    assert len(trained) == 2
-
-
-def test_ensure_runs_trains_a_small_ensemble_once(root, trained):
-    folder = notebook.ensure_runs(seed=3)
-    assert folder == root / "runs" / "smoke-ensemble"
-    assert len(trained) == len(notebook.SMALL_ENSEMBLE)
-    assert all("seed3" in name for name, _ in trained)
-    assert notebook.ensure_runs() == folder
-    assert len(trained) == len(notebook.SMALL_ENSEMBLE)
 
 
 def test_settings_are_parsed_by_their_type():
@@ -167,3 +100,56 @@ def test_settings_are_parsed_by_their_type():
 def test_a_wrong_setting_in_words_is_named(text, words):
     with pytest.raises(ValueError, match=words):
         replace(PAPER, **parse_settings(text))
+
+
+DECLARED = 'RUN_DIR: str = ""  # a folder\nBAG: int = 0  # a bag\nBASIC_AUG: bool = True  # or not'
+
+
+def run_cells(*cells: str) -> dict:
+    """What a kernel holds after these cells."""
+    scope = {"In": [""]}
+    for cell in cells:
+        scope["In"].append(cell)
+        exec(cell, scope)
+    return scope
+
+
+@pytest.mark.parametrize(
+    ("injected", "says"),
+    [
+        ("BAGG = 1", r"this notebook \(RUN_DIR, BAG, BASIC_AUG\), but got BAGG: did you mean BAG\?"),
+        ("bag = 1", "got bag: did you mean BAG"),
+        ("BAG = 1\nWHATEVER = 1", "got WHATEVER$"),
+        ("RUN_DIR = 7", "`RUN_DIR` to be text, but got 7: with papermill say -r RUN_DIR"),
+        ("RUN_DIR = None", "`RUN_DIR` to be text, but got None"),
+        ('BAG = "1"', "`BAG` to be a whole number, but got '1': with papermill say -p BAG"),
+        ("BAG = 1.5", "`BAG` to be a whole number, but got 1.5"),
+        ("BAG = True", "`BAG` to be a whole number, but got True"),
+        ("BASIC_AUG = 1", "`BASIC_AUG` to be True or False, but got 1"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_right(injected, says):
+    with pytest.raises(ValueError, match=says):
+        check_parameters(run_cells(DECLARED, f"# Parameters\n{injected}\n"))
+
+
+def test_right_parameters_pass_whatever_later_cells_bind():
+    right = '# Parameters\nRUN_DIR = "runs/x"\nBAG = 2\n'
+    scope = run_cells(DECLARED, right, "from lsdkit.common.expressions import EXPRESSIONS\nALPHA = 0.1", "N: int = 3")
+    check_parameters(scope)
+    check_parameters(run_cells(DECLARED))
+    scope["In"].append("!not python")
+    check_parameters(scope)
+
+
+def test_a_cell_of_parameters_that_is_run_again_forgets_what_was_injected():
+    scope = run_cells(DECLARED, "# Parameters\nBAGG = 1", DECLARED)
+    check_parameters(scope)
+    with pytest.raises(ValueError, match="BAGG"):
+        check_parameters(run_cells(DECLARED, DECLARED, "# Parameters\nBAGG = 1"))
+
+
+def test_names_are_those_of_a_notebook():
+    check_names(["BAG"], ["BAG"])
+    with pytest.raises(ValueError, match=r"of 03.ipynb \(BAG\), but got BAGS: did you mean BAG"):
+        check_names({"BAGS": 1}, ["BAG"], "03.ipynb")
