@@ -37,13 +37,13 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/nbstripout --verify notebooks/*.ipynb lsdkit/*/*.ipynb
 	$(PYTEST) -m 'not gpu' --durations 10 -ra
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/nbstripout --verify notebooks/*.ipynb lsdkit/*/*.ipynb
 	$(PYTEST) -m '$(FAST)'
 
 bench: $(READY)
@@ -54,7 +54,7 @@ bench: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/nbstripout notebooks/*.ipynb
+	$(BIN)/nbstripout notebooks/*.ipynb lsdkit/*/*.ipynb
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

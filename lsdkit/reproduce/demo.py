@@ -14,7 +14,8 @@ from lsdkit.openset.preparing import open_or_render
 from lsdkit.recipes import find_recipe
 from lsdkit.reproduce.headless import Job, execute_all, make_job
 from lsdkit.reproduce.members import Entry
-from lsdkit.reproduce.report import describe_landmarks, write_report
+from lsdkit.reproduce.report import write_report
+from lsdkit.reproduce.report_parts import describe_landmarks
 from lsdkit.reproduce.sweep import is_done, make_training_job
 from lsdkit.training.ownership import check_owner, identify
 from lsdkit.training.runs import Run, is_finished, list_runs

@@ -14,16 +14,17 @@ import papermill
 import pytest
 
 from lsdkit.common.paths import PACKAGE_PARENT
-from lsdkit.reproduce import demo
+from lsdkit.reproduce import demo, report
 
 NOTEBOOKS = sorted((PACKAGE_PARENT / "notebooks").glob("*.ipynb"))
 KNOWN = {"DATA_DIR", "RUN_DIR", "RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE"}
 KNOWN |= {"EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS", "SETTINGS", "COMPARE"}  # of 03_train, as all above
 OTHERS = {"IMBALANCE_DIR", "STORES", "STARTS", "ORDER", "CLASSES"}  # of notebooks that go beyond the paper's members
 OTHERS |= {"PATH", "MODEL", "FACE"}  # of 07_read_a_photograph
+OTHERS |= {"COMMAND"}  # of the report's, which is no lesson: the tests that take `lesson` leave it out
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(params=[*NOTEBOOKS, report.NOTEBOOK], ids=lambda path: path.stem)
 def path(request) -> Path:
     return request.param
 
@@ -31,6 +32,11 @@ def path(request) -> Path:
 @pytest.fixture
 def notebook(path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def lesson(request) -> nbformat.NotebookNode:
+    return nbformat.read(request.param, as_version=4)
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[str]:
@@ -59,7 +65,9 @@ def test_valid_and_stripped(path, notebook):
 
 
 def test_verified_by_nbstripout():
-    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", *map(str, NOTEBOOKS)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--verify", *map(str, [*NOTEBOOKS, report.NOTEBOOK])], check=False
+    )
     assert done.returncode == 0
 
 
@@ -84,8 +92,8 @@ def test_papermill_sees_every_parameter(path, notebook):
     assert list(papermill.inspect_notebook(str(path))) == names
 
 
-def test_shape(notebook):
-    cells = notebook.cells
+def test_shape(lesson):
+    cells = lesson.cells
     assert 18 <= len(cells) <= 27
     assert cells[0].cell_type == cells[-1].cell_type == "markdown"
     assert re.match(r"# \d\d .+\?|# \d\d ", cells[0].source)
