@@ -92,6 +92,8 @@ class Recipe:
     # or such that it answers the mean landmarks of the faces trained on
     # of batch norm beside a mean of weights: averaged as they are, or measured again before each score
     statistics: Literal["averaged", "measured"] = field(default="averaged", metadata=LATER)
+    # what backward needs of backbones: kept, or computed again (`lsdkit.training.memory`); "split_N" changes results
+    memory: Literal["plain", "recompute", "split_2", "split_4", "split_8"] = field(default="plain", metadata=LATER)
     weak_epochs: int = field(default=0, metadata=LATER)  # of members on a bag; 0 = `epochs`
     data: Literal["release", "open", "open_small"] = field(default="release", compare=False)  # where none is named; no
     # part of what a training is, so that it is left out of `Member.spec`

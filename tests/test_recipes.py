@@ -175,6 +175,7 @@ CHANGES = {
     "landmark_start": "mean",
     "weak_epochs": 3,
     "statistics": "measured",
+    "memory": "recompute",
     **{name: getattr(AUTHORS, name) for name in AUTHORS_DIFFERS},
 }
 
@@ -263,7 +264,7 @@ EARLIER = {  # the settings of a member of `smoke` as versions before the fields
     "seed": 0,
     "epochs": 2,
 }
-LATER = {"frozen", "landmark_start", "statistics", "weak_epochs"}
+LATER = {"frozen", "landmark_start", "memory", "statistics", "weak_epochs"}
 
 
 def test_fields_that_came_later_leave_earlier_hashes_as_they_were():
@@ -332,7 +333,9 @@ def test_wrong_numbers_of_frozen_parts_are_named(value):
         replace(PAPER, frozen=value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("landmark_start", "x"), ("statistics", "x"), ("weak_epochs", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("landmark_start", "x"), ("statistics", "x"), ("memory", "split_3"), ("weak_epochs", -1)]
+)
 def test_wrong_settings_that_came_later_are_named(name, value):
     with pytest.raises(ValueError, match=f"Expected `{name}`"):
         replace(PAPER, **{name: value})

@@ -3,7 +3,8 @@
 Steps and parameters are exact. Operations are those of convolutions and matrix products, two for a multiply-add,
 counted by `torch.utils.flop_counter` on the very passes that a step makes, over tensors without content (torch's meta
 device): batch norm, activations and the making of the views are not among them. Memory is that of the tensors that
-backward needs. `lsdkit.reproduce.estimate` puts these together for a sweep.
+backward needs, and of the largest piece that is computed again where the recipe's `memory` says so.
+`lsdkit.reproduce.estimate` puts these together for a sweep.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lsdkit.method.bagging import draw_bag
 from lsdkit.method.network import MultiTask
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
+from lsdkit.training.memory import less_memory, pieces, split_into
 from lsdkit.training.sampling import batches
 
 PROBE = 2  # faces in the batch that is counted: the least that batch norm takes
@@ -41,6 +43,7 @@ class Pass:
     forward: float  # operations a face
     training: float  # operations a face, forward and backward
     kept: float  # bytes a face, float32
+    again: float  # bytes a face, float32, of the largest piece that backward computes again; 0 where there is none
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,12 @@ def measure_cost(member: Member) -> Cost:
     parameters, buffers = _parameters(recipe, member.appearance)
     emotion = _pass(recipe, "")
     passes = 2 if member.mix == "mixaugment" else 1
-    training, kept = passes * emotion.training, passes * emotion.kept
+    training, kept, again = passes * emotion.training, passes * emotion.kept, emotion.again
     if member.appearance != NO_APPEARANCE:
         appearance = _pass(recipe, member.appearance)
         training, kept = training + appearance.training, kept + appearance.kept
-    activations = member.recipe.batch_size * kept
+        again = max(again, appearance.again)
+    activations = member.recipe.batch_size * (kept + again)
     if member.recipe.precision == "bf16":  # half of it, and each weight once more in two bytes
         activations = activations / 2 + 2 * parameters.total
     mean = _FLOAT * parameters.total + buffers if member.recipe.averaging else 0
@@ -126,24 +130,58 @@ def _parameters(recipe: Recipe, appearance: str) -> tuple[Parameters, int]:
 def _pass(recipe: Recipe, appearance: str) -> Pass:
     """Count one pass of the emotion branch (`appearance` ""), or of an appearance branch."""
     network = _network(recipe, appearance or next(iter(dict(recipe.appearances)), NO_APPEARANCE))
-    faces = torch.empty(PROBE, 3, recipe.image_size, recipe.image_size, device="meta")
-    own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
-    kept = {}  # one entry a storage, which stays alive so that no other takes its name
+    forward, training, kept = _count(network, appearance, recipe)
+    return Pass(forward, training, kept, _largest_piece(network, appearance, recipe))
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
-        return tensor
 
+def _count(network: MultiTask, appearance: str, recipe: Recipe) -> tuple[float, float, float]:
+    """Operations of a face's pass forward, and forward and backward; bytes kept in between."""
     with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            if appearance:
-                output = network.forward_landmarks(faces)
-            else:
-                output = torch.cat([part.flatten() for part in network.forward_emotion(faces)])
+        kept = _Kept(network)
+        with kept.watch(), less_memory(network, recipe.memory):
+            output = _answer(network, appearance, recipe.image_size)
         forward = counter.get_total_flops()
         output.sum().backward()
     network.zero_grad(set_to_none=True)
-    bytes_kept = sum(storage.nbytes() for storage in kept.values())
-    return Pass(forward / PROBE, counter.get_total_flops() / PROBE, bytes_kept / PROBE)
+    return forward / PROBE, counter.get_total_flops() / PROBE, kept.nbytes() / PROBE
+
+
+def _largest_piece(network: MultiTask, appearance: str, recipe: Recipe) -> float:
+    """Bytes a face that the largest of the pieces that are computed again keeps for backward."""
+    found, started, hooks = [0], [], []
+    kept = _Kept(network)
+    with kept.watch():
+        for piece in pieces(network, recipe.memory):
+            hooks.append(piece.register_forward_pre_hook(lambda *_: started.append(kept.nbytes())))
+            hooks.append(piece.register_forward_hook(lambda *_: found.append(kept.nbytes() - started.pop())))
+        _answer(network, appearance, recipe.image_size)
+    for hook in hooks:
+        hook.remove()
+    return max(found) / PROBE / split_into(recipe.memory)
+
+
+def _answer(network: MultiTask, appearance: str, side: int) -> torch.Tensor:
+    faces = torch.empty(PROBE, 3, side, side, device="meta")
+    if appearance:
+        return network.forward_landmarks(faces)
+    return torch.cat([part.flatten() for part in network.forward_emotion(faces)])
+
+
+class _Kept:
+    """What is kept for backward, but for the network's parameters."""
+
+    def __init__(self, network: MultiTask):
+        self._own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
+        self._kept = {}  # one entry a storage, which stays alive so that no other takes its name
+
+    def watch(self) -> torch.autograd.graph.saved_tensors_hooks:
+        return torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._own:
+            self._kept[storage._cdata] = storage
+        return tensor
+
+    def nbytes(self) -> int:
+        return sum(storage.nbytes() for storage in self._kept.values())

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from lsdkit.common.devices import choose_device
 from lsdkit.common.files import describe_difference, write_table
@@ -37,7 +36,9 @@ from lsdkit.method.objective import step_loss
 from lsdkit.recipes import Member
 from lsdkit.training import checkpoints, evaluation
 from lsdkit.training.averaging import measure_statistics, running_mean
+from lsdkit.training.lines import Lines
 from lsdkit.training.loop import fit
+from lsdkit.training.memory import less_memory
 from lsdkit.training.ownership import claim_folder, find_finished, hold_run_folder, identify
 from lsdkit.training.progress import Progress
 from lsdkit.training.runs import FORMAT, Run, read_run, write_run
@@ -89,26 +90,25 @@ def train_member(
             **_describe_machine(place),
         )
         reached = _resume(task, run, identity)
-        per_epoch = len(task.batches(0))
-        done = reached.epoch * per_epoch + reached.step
-        with tqdm(total=member.epochs * per_epoch, initial=done, desc=member.name, disable=not progress) as bar:
+        scored = (task.criterion, "validation macro F1")
+        lines = Lines(reached, member.epochs, len(task.batches(0)), *scored, silent=not progress)
 
-            def end_epoch(row: dict) -> None:
-                write_table(folder / "history.csv", pd.DataFrame(reached.history))
-                bar.set_postfix(loss=f"{row['loss']:.3f}", val_macro_f1=f"{row['val_macro_f1']:.3f}")
-                if on_epoch is not None:
-                    on_epoch(row)
+        def end_epoch(row: dict) -> None:
+            write_table(folder / "history.csv", pd.DataFrame(reached.history))
+            lines.end_epoch(row)
+            if on_epoch is not None:
+                on_epoch(row)
 
-            def save() -> None:
-                _save(task, run, reached, identity)
+        def save() -> None:
+            _save(task, run, reached, identity)
 
-            try:
-                fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=bar.update, on_epoch=end_epoch)
-            except FloatingPointError as error:
-                raise FloatingPointError(
-                    f"Epoch {reached.epoch + 1}, step {reached.step + 1}: {error}. The last good checkpoint stays in "
-                    f"{folder}; lower `learning_rate`, or use precision float32, in a new RUN_DIR"
-                ) from error
+        try:
+            fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=lines.end_step, on_epoch=end_epoch)
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"Epoch {reached.epoch + 1}, step {reached.step + 1}: {error}. The last good checkpoint stays in "
+                f"{folder}; lower `learning_rate`, or use precision float32, in a new RUN_DIR"
+            ) from error
         return _finish(task, run, reached)
 
 
@@ -166,7 +166,8 @@ class MemberTask:
         return batches(self.member, self.rows, self.store.labels[self.rows], epoch)
 
     def step(self, batch: np.ndarray, epoch: int, step: int) -> Sequence[float]:
-        loss, parts = self._loss(self.network, batch, "step", epoch, step)
+        with less_memory(self.network, self.member.recipe.memory):
+            loss, parts = self._loss(self.network, batch, "step", epoch, step)
         values = torch.stack([loss.detach(), *(parts[name] for name in PARTS)]).tolist()
         if not all(map(math.isfinite, values)):
             each = ", ".join(f"{name} {value}" for name, value in zip(PARTS, values[1:], strict=True))
