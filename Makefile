@@ -1,6 +1,8 @@
 # make demo   set up, then the paper's method on the open set: notebooks 01 to 05, a small ensemble, a report
 # make test   set up, then every test that needs no GPU
 # make check  set up, then format, lint, notebook hygiene and the fast tests: a minute and a half
+# make workshop  set up, then check the machine and prepare everything for a lesson: a quarter of an hour, then offline
+# make pages  set up, then execute the notebooks and write docs/notebooks, what they look like
 # make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run
 # make env    set up only: creates VENV (default .venv) from pyproject.toml; reused until that file changes
 # make format rewrite sources and notebooks the way `make check` wants them
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 FAST := not slow and not notebooks and not browser and not gpu and not real_faces
 
-.PHONY: help env demo test check bench format clean
+.PHONY: help env demo test check bench workshop pages format clean
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -33,6 +35,12 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	$(BIN)/lsdkit demo --out runs/demo
+
+workshop: $(READY)
+	$(BIN)/lsdkit workshop
+
+pages: $(READY)
+	$(BIN)/lsdkit pages
 
 test: $(READY)
 	$(BIN)/ruff format --check .

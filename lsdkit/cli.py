@@ -245,6 +245,22 @@ def _run_demo(out):
     return run_demo(resolve(out))
 
 
+@_command("workshop", _option("--check", False, "prepare nothing: say what is missing"))
+def _prepare_workshop(check):
+    """check the machine, then make what a lesson needs, so that nothing waits"""
+    from lsdkit.reproduce.workshop import prepare_workshop
+
+    return prepare_workshop(check)
+
+
+@_command("pages", _option("--out", "docs/notebooks", "folder of the pages (default %(default)s)"))
+def _write_pages(out):
+    """the executed notebooks as pages with their figures"""
+    from lsdkit.reproduce.pages import write_pages
+
+    return write_pages(resolve(out))
+
+
 @_command("report", RUNS, _option("--out", "", "the page (default RUNS/report.html)"))
 def _write_report(runs, out):
     """one page from a folder of runs"""

@@ -122,6 +122,7 @@ def calls(project, monkeypatch):
         "prediction.write_probabilities",
         "reading.report.read_photographs",
         "reproduce.demo.run_demo",
+        "reproduce.pages.write_pages",
         "reproduce.report.write_report",
         "reproduce.start_runs.run_starts",
         "reproduce.submission.check_submission",
@@ -129,6 +130,7 @@ def calls(project, monkeypatch):
         "reproduce.sweep.plan_sweep",
         "reproduce.sweep.run_sweep",
         "reproduce.tables.write_tables",
+        "reproduce.workshop.prepare_workshop",
         "selfsupervision.pretraining.pretrain_dino",
         "training.pretraining.pretrain",
         "weights.published.listing",
@@ -150,6 +152,13 @@ def test_open_demo_and_report_reach_their_functions(project, calls, capsys):
     assert calls[1][1] == (project / "runs" / "demo",)
     assert [path.name for path in calls[2][1]] == ["runs", "report.html"]
     assert capsys.readouterr().out.split() == ["prepare_open", "run_demo", "write_report"]
+
+
+def test_workshop_and_pages_reach_their_functions(project, calls, capsys):
+    assert main(["workshop", "--check"]) == main(["workshop"]) == main(["pages"]) == 0
+    assert calls[:2] == [("prepare_workshop", (True,), {}), ("prepare_workshop", (False,), {})]
+    assert calls[2][1] == (project / "docs" / "notebooks",)
+    assert capsys.readouterr().out.split() == ["prepare_workshop", "prepare_workshop", "write_pages"]
 
 
 def test_the_experiments_commands_reach_their_functions(project, calls, capsys):

@@ -58,6 +58,7 @@ def test_every_imported_package_is_declared():
         "IPython": "ipython",
         "face_alignment": "face-alignment",
         "onnx_ir": "onnx-ir",
+        "bs4": "beautifulsoup4",
         "yaml": "pyyaml",
     }
     extras = [entry for entries in PROJECT["optional-dependencies"].values() for entry in entries]
