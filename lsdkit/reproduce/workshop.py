@@ -47,7 +47,7 @@ def prepare_workshop(check: bool = False) -> str:
         run_lessons()
     checks = [*machine, *check_prepared()]
     advice = list_advice(checks)
-    lines = [f"{each.name:12} {'    ' if each.advice else 'ok  '} {each.found}" for each in checks]
+    lines = [f"{each.name:12} {'no' if each.advice else 'ok'}  {each.found}" for each in checks]
     lines += ["", "missing:", *advice] if advice else ["", "ready: nothing of it needs a network"]
     if advice:
         print("\n".join(lines))
@@ -57,7 +57,7 @@ def prepare_workshop(check: bool = False) -> str:
 
 def list_advice(checks: Sequence[Check]) -> list[str]:
     """A line for each thing that will not do."""
-    return [f"  {each.name}: {each.found}; {each.advice}" for each in checks if each.advice]
+    return [f"  {each.name}: {each.advice}" for each in checks if each.advice]
 
 
 def check_machine() -> list[Check]:
@@ -79,7 +79,7 @@ def check_prepared() -> list[Check]:
     """What preparing makes: the open set, the demo's members, the executed notebooks."""
     folder, missing = resolve(OPEN_SETS["open"][0]), list_missing_members()
     lessons = ", ".join(each.name for each in list_lessons() if not is_executed(each))
-    members = f"{len(missing)} of {len(list_entries())} are not trained"
+    members = f"{len(missing)} of {len(list_entries())} not trained"
     return [
         Check("open set", f"{len(Store.open(folder)):,} rendered faces")
         if (folder / "manifest.json").is_file()
@@ -92,7 +92,7 @@ def check_prepared() -> list[Check]:
 
 
 def _check_least(name: str, found: int, least: int, advice: str, tell: Callable[[int], str]) -> Check:
-    return Check(name, tell(found), "" if found >= least else f"at least {tell(least)} is needed: {advice}")
+    return Check(name, tell(found), "" if found >= least else f"at least {tell(least)} is needed; {advice}")
 
 
 def _tell_bytes(number: int) -> str:
