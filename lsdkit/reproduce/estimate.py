@@ -143,11 +143,11 @@ def _describe_work(table: pd.DataFrame) -> str:
 
 
 def _describe_memory(table: pd.DataFrame, recipe: Recipe, card: Card) -> str:
-    half = " (for bf16 half of the float32 is assumed)" if recipe.precision == "bf16" else ""
+    half = "; for bf16 half of the float32 is assumed" if recipe.precision == "bf16" else ""
     least, most = OVERHEAD
     lines = [
-        f"MEMORY of a training, batch {recipe.batch_size}, {recipe.precision}: parameters, gradients and Adam (exact) "
-        f"+ what backward keeps (computed{half})",
+        f"MEMORY of a training, batch {recipe.batch_size}, {recipe.precision}, memory {recipe.memory}: parameters, "
+        f"gradients and Adam (exact) + what backward needs at once (computed{half})",
         f"  CUDA and its algorithms add {least} to {most} GiB (assumed, not in the sums)",
     ]
     tight = False
@@ -158,7 +158,10 @@ def _describe_memory(table: pd.DataFrame, recipe: Recipe, card: Card) -> str:
         sizes = f"{cost.fixed / GIB:.2f} + {cost.activations / GIB:.2f} = {needed:6.2f} GiB"
         lines.append(f"  {mix:8} {name:12} {sizes}, {fits} in the {card.gib:g} GiB of the card {card.name}")
     if tight:
-        lines.append("  What helps: --set precision=bf16, or a smaller batch_size, which changes the training")
+        lines += [
+            "  What helps: --set memory=recompute, which changes no result and takes a third more operations;",
+            "  memory=split_2, split_4 or split_8, precision=bf16, or a smaller batch_size, which change the training",
+        ]
     return "\n".join(lines)
 
 

@@ -30,6 +30,12 @@ def test_the_plan_of_the_paper_needs_neither_data_nor_weights():
         assert word in text
     assert "DOES NOT FIT" in text
     assert "bf16" in text.rpartition("What helps")[2]
+    for option in ("recompute", "split_4"):
+        assert option in text.rpartition("What helps")[2]
+        less = paper_plan(memory=option)
+        assert f"memory {option}: parameters" in less
+        assert "fits in the 24 GiB" in less
+        assert "DOES NOT FIT" not in less
     assert "DOES NOT FIT" not in paper_plan(precision="bf16")
     assert "measured" not in text
 

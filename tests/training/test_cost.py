@@ -154,3 +154,47 @@ def test_longest_first_on_the_next_free_place():
     assert costs.estimate_end([1.0] * 7, 3) == 3
     assert costs.estimate_end([5, 1, 1, 1, 1, 1], 2) == 5
     assert costs.estimate_end([2.0], 6) == 2
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_less_memory_costs_a_second_forward_of_the_backbones(mix):
+    """Against ResNet50's operations by hand; what is kept falls, and least of all is needed where a batch is split."""
+    costs_of = {
+        how: costs.measure_cost(Member(recipe=replace(PAPER, memory=how), mix=mix))
+        for how in ("plain", "recompute", "split_2", "split_4")
+    }
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        MultiTask(PAPER, "vggface2").emotion.backbone(torch.empty(1, 3, 224, 224))
+    passes = 3 if mix == "mixaugment" else 2
+    plain = costs_of["plain"]
+    for how in ("split_2", "split_4"):
+        assert costs_of[how].training == plain.training + passes * counter.get_total_flops()
+    assert 0.9 < (costs_of["recompute"].training - plain.training) / (passes * counter.get_total_flops()) < 1
+    needed = [costs_of[how].activations for how in ("plain", "recompute", "split_2", "split_4")]
+    assert needed == sorted(needed, reverse=True)
+    assert all(cost.fixed == plain.fixed and cost.inference == plain.inference for cost in costs_of.values())
+    assert costs_of["recompute"].memory < plain.memory / 2
+
+
+def test_the_largest_piece_counts_with_what_is_kept():
+    """A residual network's first blocks are the largest: what one keeps, measured in a real pass of it."""
+    member = Member(recipe=replace(SMOKE, memory="recompute"), appearance="none", mix="mixup")
+    network, kept = MultiTask(SMOKE, "none").train(), {}
+    backbone = network.emotion.backbone
+    own = {tensor.data_ptr() for tensor in network.parameters()}
+
+    def keep(tensor):
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    stem = torch.nn.Sequential(*list(backbone.graph.children())[:4])
+    faces = stem(torch.rand(4, 3, 32, 32)).detach()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        backbone.graph.layer1[0](faces)
+    block = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 4
+    _, everything, _ = real_step(replace(member, recipe=SMOKE), 4)
+    cost = costs.measure_cost(member)
+    assert block < cost.activations / SMOKE.batch_size < everything
+    found = costs._pass(replace(member.recipe, batch_size=costs.PROBE), "")
+    assert found.again == pytest.approx(block, rel=0.1)
