@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
+from lsdkit.common.bars import open_bar
 from lsdkit.common.paths import resolve
 from lsdkit.data.preparing import hold_folder, keep_finished, refuse_another_source
 from lsdkit.data.store import KINDS, Store
@@ -138,7 +138,7 @@ def _choose_kind(stores: dict[str, Store], kind: str) -> str:
 
 def _join(stores: dict[str, Store], out: Path, source: str, settings: dict, progress: bool) -> Store:
     size, most = next(iter(stores.values())).manifest["size"], sum(map(len, stores.values()))
-    with StoreWriter(out) as writer, tqdm(total=most, desc="joining", unit="image", disable=not progress) as bar:
+    with StoreWriter(out) as writer, open_bar(total=most, desc="joining", unit="image", disable=not progress) as bar:
         for name, store in stores.items():
             for face, image, points in zip(_rename(store.faces, name), store.images, store.landmarks, strict=True):
                 pixels = _resize(image, size)

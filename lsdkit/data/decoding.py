@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
+from lsdkit.common.bars import open_bar
 from lsdkit.common.machine import cores
 from lsdkit.common.signals import end_with_parent
 from lsdkit.data.pictures import LeftOut, open_picture, read_picture
@@ -63,7 +63,7 @@ def decode_table(
     sources = zip(table["key"], table["path"], strict=True)
     with (
         _pool(jobs or cores(), len(table), processes=transform is not None) as apply,
-        tqdm(total=len(table), desc="decoding", unit="image", disable=not progress) as bar,
+        open_bar(total=len(table), desc="decoding", unit="image", disable=not progress) as bar,
     ):
         while window := list(islice(sources, WINDOW)):
             for row, (digest, result) in zip(islice(rows, len(window)), apply(one, window), strict=True):

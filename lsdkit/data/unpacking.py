@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from lsdkit.common import files
+from lsdkit.common.bars import open_bar
 from lsdkit.common.machine import cores
 from lsdkit.data.decoding import LeftOut
 
@@ -51,7 +51,7 @@ def unpack(faces: Sequence[Packed], folder: Path, jobs: int | None, progress: bo
         (folder / MARK).write_text("Faces that `lsdkit prepare` cut out; it makes them again where they are gone.\n")
         with ThreadPoolExecutor(jobs or cores()) as pool:
             outcomes = pool.map(partial(_write, folder=folder), faces)
-            shown = tqdm(outcomes, desc="unpacking", total=len(faces), unit="face", disable=not progress)
+            shown = open_bar(outcomes, desc="unpacking", total=len(faces), unit="face", disable=not progress)
             return {face.name: lost for face, lost in zip(faces, shown, strict=True) if lost}
 
 

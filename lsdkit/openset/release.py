@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from lsdkit import __version__
+from lsdkit.common.bars import open_bar
 from lsdkit.common.files import atomic, hold_lock, read_json, write_json, write_text
 from lsdkit.common.landmarks import COORDINATES
 from lsdkit.common.machine import cores
@@ -82,7 +82,7 @@ def render_release(
         partial = _prepare_partial(out, settings)
         blocks = {n: rows[start : start + BLOCK] for n, start in enumerate(range(0, len(rows), BLOCK))}
         missing = {n: block for n, block in blocks.items() if not _block_file(partial, TABLES[-1], n).exists()}
-        with tqdm(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
+        with open_bar(total=len(rows), desc="rendering", unit="face", disable=not progress) as bar:
             bar.update(len(rows) - sum(map(len, missing.values())))
             for number in _render_blocks(partial, missing, settings, jobs, painter):
                 bar.update(len(blocks[number]))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
+from lsdkit.common.bars import Bar, open_bar
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores
 from lsdkit.data.detection import dlib_models
@@ -130,7 +130,7 @@ def read_many(
     jobs = jobs if total is None else max(1, min(jobs, total))  # a process takes one picture at a time
     if jobs == 1:
         dlib_models()  # where it is not installed, that is said now
-    return _read(pictures, panel, jobs, tqdm(total=total, desc="reading", unit="picture", disable=not progress))
+    return _read(pictures, panel, jobs, open_bar(total=total, desc="reading", unit="picture", disable=not progress))
 
 
 def load_panel(model: Model, device: str = "auto") -> Panel:
@@ -147,7 +147,7 @@ def _load_kept(model: str, device: str, *_: object) -> Panel:
     return Panel.load(model, device)
 
 
-def _read(pictures: Iterable[Picture], panel: Panel, jobs: int, bar: tqdm) -> Iterator[Reading]:
+def _read(pictures: Iterable[Picture], panel: Panel, jobs: int, bar: Bar) -> Iterator[Reading]:
     if jobs > 1:
         searched = search_all(pictures, panel.sizes, jobs)
     else:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -59,24 +60,25 @@ def execute(
     environment: Mapping[str, str] | None = None,
     timeout: float = 0.0,
     stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> str:
     """Run a job's notebook; returns "" or the last lines of what went wrong.
 
     `threads` 0 leaves them to the machine; `environment` is added to this process's own; after `timeout` seconds (0 =
     never), or once `stop` is set, the notebook is told to end, and it saves its work first. It also ends when this
-    process is killed, whichever way. The executed notebook is `job.copy` after a success, and NAME.failed.ipynb beside
-    it after a failure.
+    process is killed, whichever way. `tell` is called, in a thread, with each line that it prints. The executed
+    notebook is `job.copy` after a success, and NAME.failed.ipynb beside it after a failure.
     """
     check_parameters(job)
     job.copy.parent.mkdir(parents=True, exist_ok=True)
     running, failed = (job.copy.with_name(f"{job.copy.stem}.{word}.ipynb") for word in ("running", "failed"))
     command = [sys.executable, "-c", "from lsdkit.reproduce.headless import run_leashed; run_leashed('papermill')"]
-    command += [str(job.notebook), str(running), "--no-progress-bar", "--kernel", "python3"]
+    command += [str(job.notebook), str(running), "--no-progress-bar", "--kernel", "python3", "--stdout-file", "-"]
     for name, value in job.parameters.items():
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
     variables = {**os.environ, "LSDKIT_ROOT": str(project_root()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     variables |= {**dict.fromkeys(THREAD_VARIABLES if threads else (), str(threads)), **(environment or {})}
-    code, text = _wait_for(command, variables, timeout or float("inf"), stop or threading.Event())
+    code, text = _wait_for(command, variables, timeout or float("inf"), stop or threading.Event(), tell)
     if code == 0:
         failed.unlink(missing_ok=True)
         running.replace(job.copy)
@@ -104,12 +106,16 @@ def run_leashed(module: str) -> None:
 
 
 def _wait_for(
-    command: Sequence[str], environment: Mapping[str, str], timeout: float, stop: threading.Event
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    stop: threading.Event,
+    tell: Callable[[str], None],
 ) -> tuple[int, str]:
     """Run a command that calls `run_leashed`; returns its exit code and what it wrote to standard error."""
-    end, why, text = time.monotonic() + timeout, "", ""
+    end, why, heard = time.monotonic() + timeout, "", {"errors": ""}
     theirs, ours = os.pipe()
-    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
         process = subprocess.Popen(command, cwd=project_root(), env=environment, stdin=theirs, **outputs)
     except BaseException:
@@ -117,10 +123,21 @@ def _wait_for(
         raise
     finally:
         os.close(theirs)
+
+    def hear() -> None:
+        for line in process.stdout:
+            tell(line.rstrip())
+
+    def hear_errors() -> None:
+        heard["errors"] = process.stderr.read()
+
+    listeners = [threading.Thread(target=each, daemon=True) for each in (hear, hear_errors)]
+    for listener in listeners:
+        listener.start()
     try:
         while process.returncode is None:
             try:
-                text = process.communicate(timeout=0.5)[1]
+                process.wait(timeout=0.5)
             except subprocess.TimeoutExpired:
                 if not why and (stop.is_set() or time.monotonic() > end):
                     why = "it was stopped" if stop.is_set() else f"it ran longer than {timeout:.0f} s"
@@ -131,7 +148,9 @@ def _wait_for(
     finally:  # after an interrupt of this process, too: without the other end of its input it ends
         os.close(ours)
         process.wait()
-    return (1, why) if why else (process.returncode, text)
+        for listener in listeners:
+            listener.join(ENDS_WITHIN)  # a kernel that outlives it holds its outputs open
+    return (1, why) if why else (process.returncode, heard["errors"])
 
 
 def execute_all(
@@ -142,13 +161,14 @@ def execute_all(
     *,
     environments: Sequence[Mapping[str, str]] = ({},),
     timeout: float = 0.0,
+    tell: Callable[[Job, str], None] = lambda job, line: None,
 ) -> dict[str, str]:
     """Run jobs, `at_once` at a time, in the given order; a failed one stops no other. Returns {name: what went wrong}.
 
-    `report(job, error, seconds)` is called as each ends. The `environments` (such as a GPU's) go to the `at_once`
-    places in turn, and a place runs one job at a time; `timeout` in seconds is each job's own (0 = none). An interrupt
-    ends the notebooks under way, which save their work. Raises `ValueError`, before any is run, where a job names a
-    parameter that its notebook does not have.
+    `report(job, error, seconds)` is called as each ends, `tell(job, line)` with each line that a notebook prints. The
+    `environments` (such as a GPU's) go to the `at_once` places in turn, and a place runs one job at a time; `timeout`
+    in seconds is each job's own (0 = none). An interrupt ends the notebooks under way, which save their work. Raises
+    `ValueError`, before any is run, where a job names a parameter that its notebook does not have.
     """
     for job in {(job.notebook, *sorted(job.parameters)): job for job in jobs}.values():
         check_parameters(job)
@@ -160,7 +180,7 @@ def execute_all(
     def run_one(job: Job) -> None:
         start, environment = time.perf_counter(), places.get()
         try:
-            error = execute(job, threads, environment=environment, timeout=timeout, stop=stop)
+            error = execute(job, threads, environment=environment, timeout=timeout, stop=stop, tell=partial(tell, job))
         finally:
             places.put(environment)
         if stop.is_set():

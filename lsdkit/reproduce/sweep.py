@@ -27,6 +27,7 @@ from lsdkit.reproduce.members import Entry, Plan, expand_plan
 from lsdkit.reproduce.tables import write_tables
 from lsdkit.training import cost as costs
 from lsdkit.training.identity import describe_change
+from lsdkit.training.lines import EPOCH, describe_time
 from lsdkit.training.ownership import CLAIM, check_owner, identify
 from lsdkit.training.runs import is_finished, list_runs, read_run
 from lsdkit.training.sampling import training_rows
@@ -72,18 +73,24 @@ class _Sweep:
             self.write()
             ended = {*self.done, *session["failed"]}
             left = [work for name, work in self.work.items() if name not in ended]
-            rest = _describe_time(_estimate_rest(self.spent, left, self.jobs)) if left and self.spent else ""
+            rest = describe_time(_estimate_rest(self.spent, left, self.jobs)) if left and self.spent else ""
             counted = f"{len(ended)}/{len(self.work)}"
             self.report(
                 f"{counted:>7}  {job.name:60} {seconds:6.0f} s  {what}" + (f"  about {rest} left" if rest else "")
             )
+
+    def tell(self, job: Job, line: str) -> None:
+        """Tell of the epochs of a run under way."""
+        if line.startswith(EPOCH):
+            with self.lock:
+                self.report(f"{'':7}  {job.name:60} {line}")
 
     def summarise(self, before: int, failed: dict[str, str]) -> str:
         """How many runs, what failed and where to look, and the time."""
         session, total = self.record["sessions"][-1], self.record["wall_seconds"]
         lines = [
             f"{len(self.work)} runs: {before} done before, {session['run']} run now, {len(failed)} failed; "
-            f"{_describe_time(session['wall_seconds'])} now, {_describe_time(total)} in all ({project_path(self.out)})"
+            f"{describe_time(session['wall_seconds'])} now, {describe_time(total)} in all ({project_path(self.out)})"
         ]
         for name, error in failed.items():
             copy = self.out / name / f"{NOTEBOOK}.failed.ipynb"
@@ -110,7 +117,8 @@ def run_sweep(
     `data` is the folder of a store ("" = the open set). `jobs` notebooks run at once (0 = as many as there are GPUs, or
     one), each with its share of the cores and, where there are GPUs, one of `gpus` (default: all that are visible). A
     run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other; `report` gets a line
-    as each ends. `SystemExit` with code 1 is raised, after the summary was reported, where one failed.
+    as each epoch and each run ends. `SystemExit` with code 1 is raised, after the summary was reported, where one
+    failed.
 
     Raises `ValueError` or `OSError`, before anything runs, for a wrong member, store, weight file or notebook, where
     `out` holds a sweep of another recipe or store, and where another sweep runs in `out`.
@@ -144,7 +152,13 @@ def run_sweep(
         report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
         environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
         failed = execute_all(
-            [todo[name] for name in left], jobs, threads, sweep.end_run, environments=environments, timeout=timeout
+            [todo[name] for name in left],
+            jobs,
+            threads,
+            sweep.end_run,
+            environments=environments,
+            timeout=timeout,
+            tell=sweep.tell,
         )
         sweep.write()
         text, broken = sweep.summarise(len(done), failed), bool(failed)
@@ -239,9 +253,3 @@ def _estimate_rest(spent: list[tuple[float, float, float]], left: list[float], j
     """
     works, trained, beside = map(sum, zip(*spent, strict=True))
     return (trained / works * sum(left) + beside / len(spent) * len(left)) / min(jobs, len(left))
-
-
-def _describe_time(seconds: float) -> str:
-    if seconds > 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

@@ -17,7 +17,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 
 from lsdkit.common.devices import choose_device
 from lsdkit.common.files import atomic, read_json, write_json, write_table
@@ -30,6 +29,7 @@ from lsdkit.selfsupervision.probes import list_collapses
 from lsdkit.selfsupervision.settings import DinoSettings
 from lsdkit.selfsupervision.task import DinoTask
 from lsdkit.training import checkpoints
+from lsdkit.training.lines import Lines
 from lsdkit.training.loop import fit
 from lsdkit.training.ownership import check_owner, claim_folder, hold_run_folder
 from lsdkit.training.progress import Progress
@@ -94,20 +94,20 @@ def pretrain_dino(
         claim_folder(out, identity)
         before = task.measure(probe=True)
         reached = _resume(task, out, identity)
-        done = reached.epoch * task.per_epoch + reached.step
-        with tqdm(total=task.steps, initial=done, desc=f"DINO {out.name}", disable=not progress) as bar:
+        scored = ("knn_macro_f1", "macro F1 of the nearest neighbours")
+        lines = Lines(reached, task.epochs, task.per_epoch, *scored, silent=not progress)
 
-            def end_epoch(row: dict) -> None:
-                write_table(out / "history.csv", pd.DataFrame(reached.history))
-                before_it, notes = map(list_collapses, (reached.history[:-1], reached.history))
-                for kind in notes.keys() - before_it.keys():
-                    warnings.warn(notes[kind], stacklevel=2)
-                bar.set_postfix(loss=f"{row['loss']:.3f}", knn=f"{row['knn_macro_f1']:.3f}")
+        def end_epoch(row: dict) -> None:
+            write_table(out / "history.csv", pd.DataFrame(reached.history))
+            before_it, notes = map(list_collapses, (reached.history[:-1], reached.history))
+            for kind in notes.keys() - before_it.keys():
+                warnings.warn(notes[kind], stacklevel=2)
+            lines.end_epoch(row)
 
-            def save() -> None:
-                checkpoints.save(out, {"identity": identity, "progress": asdict(reached), **task.state()})
+        def save() -> None:
+            checkpoints.save(out, {"identity": identity, "progress": asdict(reached), **task.state()})
 
-            fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=bar.update, on_epoch=end_epoch)
+        fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=lines.end_step, on_epoch=end_epoch)
         return _finish(task, store, out, reached, before)
 
 

@@ -148,7 +148,7 @@ def test_another_recipe_or_store_is_refused(fake, tiny_store):
     assert len(record["members"]) == 8
     record["store"] = {"images.npy": "0"}
     files.write_json(fake.out / "sweep.json", record)
-    with pytest.raises(ValueError, match=r"holds another sweep: store.images.npy is 0"):
+    with pytest.raises(ValueError, match=r"holds another sweep: store.images.npy has other content"):
         fake.run()
 
 

@@ -8,8 +8,8 @@ import hashlib
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
+from lsdkit.common.bars import open_bar
 from lsdkit.data.audit.fingerprints import GREY, fingerprints
 
 PIECE = 64  # faces at once: 2.4 MB of 112 px pictures, which fits a core's cache
@@ -25,7 +25,7 @@ def measure_pictures(images: np.ndarray, *, progress: bool = True) -> tuple[pd.D
     """
     count = len(images)
     table, prints, digests = np.zeros((count, 4)), np.zeros((count, 4), np.uint64), np.zeros(count, "S16")
-    with tqdm(total=count, desc="reading pixels", unit="face", disable=not progress) as bar:
+    with open_bar(total=count, desc="reading pixels", unit="face", disable=not progress) as bar:
         for start in range(0, count, PIECE):
             rows = slice(start, min(start + PIECE, count))
             piece = np.ascontiguousarray(images[rows])

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
+from lsdkit.common.bars import open_bar
 from lsdkit.common.landmarks import INNER, PARTS, POINTS, eye_distance, inter_ocular_error, normalise, plausible
 from lsdkit.data import shapes
 from lsdkit.data.annotators import Annotator
@@ -44,7 +44,7 @@ def annotate_rows(
 ) -> tuple[np.ndarray, list[str]]:
     """An annotator on the stored pictures of `rows`: (n, 68, 2) in [-1, 1], NaN where missing; and its statuses."""
     points, statuses = np.full((len(rows), POINTS, 2), np.nan), []
-    for place, row in enumerate(tqdm(rows, desc="annotating", unit="face", disable=not progress)):
+    for place, row in enumerate(open_bar(rows, desc="annotating", unit="face", disable=not progress)):
         image = Image.fromarray(np.asarray(store.images[row]))
         pixels, status = annotator(image)
         statuses.append(status)
