@@ -27,7 +27,7 @@ from lsdkit.data.deca import read_deca
 from lsdkit.data.decoding import LEAST, MOST
 from lsdkit.data.landmark_tables import read_table
 from lsdkit.data.pictures import RULES, is_special, quote_name
-from lsdkit.data.readers import Listing, read_csv, read_folder, read_release
+from lsdkit.data.readers import Listing, leave_out_listed, read_csv, read_folder, read_release
 from lsdkit.data.release import RENDERED_MARK, SIDE
 from lsdkit.data.sharing import share_points
 from lsdkit.data.store import Store
@@ -53,12 +53,14 @@ def prepare_release(source: str | Path, out: str | Path, **options) -> Store:
     return _prepare(out, listing, kind, source, {"reader": "release"}, **options)
 
 
-def prepare_folder(source: str | Path, out: str | Path, *, names: Mapping[str, str] | None = None, **options) -> Store:
+def prepare_folder(
+    source: str | Path, out: str | Path, *, names: Mapping[str, str] | None = None, subjects: str = "", **options
+) -> Store:
     """Store the images of a folder per expression (see `lsdkit.data.readers.read_folder`).
 
-    `names` says which expressions class folders stand for, as there. Options of folders and CSV files: `split`,
-    `validation` and `seed` as in `read_folder`; `kind`, what the faces are, "photographs" (default), "rendered" or
-    "synthetic".
+    `names` says which expressions class folders stand for, and `subjects` how paths name people, as there. Options of
+    folders and CSV files: `split`, `validation` and `seed` as in `read_folder`; `kind`, what the faces are,
+    "photographs" (default), "rendered" or "synthetic".
 
     Options of every source:
         size: side of the stored square, pixels; None = the first image's own, or 112 with `crop`.
@@ -68,9 +70,10 @@ def prepare_folder(source: str | Path, out: str | Path, *, names: Mapping[str, s
         iscrop_false: states that DECA was run with `--iscrop False`.
         crop: find and align the face of uncropped photographs; given landmarks are used for that, else those of the
             annotator that `landmarks` names, else dlib's.
+        leave_out: a CSV file of faces that do not belong in the store (`lsdkit.data.readers.leave_out_listed`).
         jobs: workers; None = all cores. progress: show a bar.
     """
-    return _prepare_own(partial(read_folder, names=names or {}), "folder", source, out, **options)
+    return _prepare_own(partial(read_folder, names=names or {}, subjects=subjects), "folder", source, out, **options)
 
 
 def prepare_csv(source: str | Path, out: str | Path, **options) -> Store:
@@ -120,6 +123,7 @@ def summarise(store: Store) -> str:
     lines = [f"{place}: {len(store)} faces ({store.kind}), {store.manifest['size']} px", counts.to_string()]
     how = store.faces["landmarks"].value_counts()
     lines.append("landmarks: " + ", ".join(f"{count} {name}" for name, count in how.items()))
+    lines.append(f"subjects: {_describe_people(store)}")
     where = f" (listed in {place}/left_out.csv)" if len(store.left_out) else ""
     lines.append(f"left out: {len(store.left_out)}{where}")
     for reason, rows in store.left_out.groupby("reason"):
@@ -128,6 +132,21 @@ def summarise(store: Store) -> str:
     notes = store.manifest["notes"].items()
     lines += [f"note: {NOTES.get(note, note.replace('_', ' '))}: {count}" for note, count in notes if count]
     return "\n".join(lines)
+
+
+def _describe_people(store: Store) -> str:
+    """How many people a store names, and whether one is in two splits."""
+    faces = store.faces[store.faces["subject"] != ""]
+    split = " (prepare folder --subjects takes them from file names; one person may be in train and in validation)"
+    if faces.empty:
+        return f"not named{split if store.counts('validation').any() and store.kind == 'photographs' else ''}"
+    sizes = faces["subject"].value_counts()
+    splits = faces[faces["split"] != "extra"].groupby("subject")["split"].nunique()
+    words = f"{len(sizes)} people, {sizes.iloc[0]} faces of {sizes.index[0]}, who has most"
+    words += f"; {len(store) - len(faces)} faces name nobody" if len(faces) < len(store) else ""
+    shared = splits[splits > 1]
+    some = f"{len(shared)} of them, such as {shared.index[0]}, are" if len(shared) else "nobody is"
+    return f"{words}; {some} in more than one split"
 
 
 def _prepare_own(
@@ -157,11 +176,13 @@ def _prepare(
     landmarks: str = "",
     iscrop_false: bool = False,
     crop: bool = False,
+    leave_out: str | Path = "",
     jobs: int | None = None,
     progress: bool = True,
 ) -> Store:
     out = resolve(out)
     _refuse_size(size)
+    listing = leave_out_listed(listing, leave_out) if leave_out else listing
     size = size or (SIDE if crop else None)
     points, why_missing = _read_landmarks(landmarks, listing.table["key"], iscrop_false)
     given, why_missing = listing.landmarks | points, listing.why_missing | why_missing

@@ -9,7 +9,7 @@ The public data sets' own layouts are read by `lsdkit.data.datasets`.
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from lsdkit.data.landmark_tables import extract_points
 from lsdkit.data.pictures import SUFFIXES, explain_suffix, quote_name
 from lsdkit.data.release import CLASS_FOLDERS, FOLDER_OF_SPLIT, LIST_HEADER, TEST, TRAIN, VALIDATION
 from lsdkit.data.store import COLUMNS, SPLITS
+from lsdkit.data.subjects import draw_people, name_subjects
 
 NOT_FACES = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin"}  # thumbnails, resources, bins; any case
 SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "val": "validation"}
@@ -85,16 +86,19 @@ def read_folder(
     validation: float = 0.2,
     seed: int = 0,
     names: Mapping[str, str] = MappingProxyType({}),
+    subjects: str = "",
 ) -> Listing:
     """Faces in a folder per expression, or in train/validation/test folders that each hold such folders.
 
-    Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression,
-    drawn by `seed` image by image (one person may land on both sides), becomes the validation set; `split` puts all
-    faces in one split instead. Files beside the folders are ignored. Pictures that Pillow has no reader for, such as
-    HEIC, are left out ("unreadable"). `names` says which expression a class folder
-    stands for whose own name does not, such as {"1": "surprise"}; "none" leaves its images out. Raises `ValueError` for
+    Neutral and contempt go to the split "extra". Without split folders, a share `validation` of each expression, drawn
+    by `seed`, becomes the validation set: image by image, so that one person may land on both sides, or, where
+    `subjects` tells who is on a picture, whole people (`lsdkit.data.subjects.name_subjects`, of the path in `folder`).
+    `split` puts all faces in one split instead. Files beside the folders are ignored. Pictures that Pillow has no
+    reader for, such as HEIC, are left out ("unreadable"). `names` says which expression a class folder stands for whose
+    own name does not, such as {"1": "surprise"}; "none" leaves its images out. Raises `ValueError` for
     an empty class folder, for one whose name is no expression (with the nearest known spelling; of a number, with the
-    commands that know the data sets' codes), and for a name in `names` that no folder has.
+    commands that know the data sets' codes), for a name in `names` that no folder has, and for `subjects` that name
+    nobody.
     """
     root, names, left_out = check_folder(folder), _check_names(names), []
     check_split(split, validation)
@@ -107,6 +111,11 @@ def read_folder(
         raise ValueError(f"Expected folders {_join(absent)} in {root}, as --map says, but found none of that name")
     rows = [row for path, place in places.items() for row in _list_classes(root, path, place, names, left_out)]
     listing = Listing(root, tabulate(rows), left_out)
+    if subjects:
+        listing.table["subject"] = name_subjects(listing.table["path"], subjects)
+        if not listing.table["subject"].any():
+            first = listing.table["path"].iloc[0]
+            raise ValueError(f"Expected --subjects {subjects} to find people in paths such as {first!r}, but none fits")
     return listing if split or splits else split_off(listing, validation, seed)
 
 
@@ -115,8 +124,9 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
 
     Paths are relative to the file's folder, or absolute. An empty expression means unknown. Class codes (0, 1, ...)
     are refused, since data sets number their classes differently; a value that is no expression leaves its row out as
-    "unknown_class". Without a column split, `split` and `validation` act as in `read_folder`, and rows without an
-    expression go to "test". Raises `ValueError` naming missing columns, and for a file that is no CSV in UTF-8.
+    "unknown_class". Without a column split, `split` and `validation` act as in `read_folder` (whole people where the
+    column subject names some), and rows without an expression go to "test". Raises `ValueError` naming missing columns,
+    and for a file that is no CSV in UTF-8.
     """
     file = Path(file)
     if not file.is_file():
@@ -331,16 +341,63 @@ def _add_release_table(listing: Listing) -> Listing:
 
 
 def split_off(listing: Listing, validation: float, seed: int, rename: bool = True) -> Listing:
-    """Move a share of each expression's training faces to the validation split, drawn by the seed."""
+    """Move a share of each expression's training faces to the validation split, drawn by the seed.
+
+    Where faces say who is on them, all faces of some people (`lsdkit.data.subjects.draw_people`).
+    """
     table = listing.table.copy()
-    for name in EXPRESSIONS:
-        rows = np.flatnonzero((table["split"] == "train") & (table["expression"] == name))
-        count = min(len(rows) - 1, max(1, round(validation * len(rows)))) if validation and len(rows) > 1 else 0
-        chosen = numpy_generator(seed, "validation", name).permutation(rows)[:count]
-        table.loc[chosen, "split"] = "validation"
-        if rename:
-            table.loc[chosen, "key"] = "validation/" + table.loc[chosen, "key"].str.removeprefix("train/")
+    train = np.flatnonzero((table["split"] == "train") & table["expression"].isin(EXPRESSIONS))
+    names = table["expression"].to_numpy(dtype=object)[train]
+    people = table["subject"].to_numpy(dtype=object)[train]
+    if validation and (people != "").any():
+        chosen = train[draw_people(names, people, validation, seed)]
+    else:
+        chosen = np.concatenate([_draw_share(train[names == name], name, validation, seed) for name in EXPRESSIONS])
+    table.loc[chosen, "split"] = "validation"
+    if rename:
+        table.loc[chosen, "key"] = "validation/" + table.loc[chosen, "key"].str.removeprefix("train/")
     return Listing(listing.root, table, listing.left_out, random_split=True)
+
+
+def _draw_share(rows: np.ndarray, name: str, share: float, seed: int) -> np.ndarray:
+    """A share of the rows of an expression: at least one, and not all."""
+    count = min(len(rows) - 1, max(1, round(share * len(rows)))) if share and len(rows) > 1 else 0
+    return numpy_generator(seed, "validation", name).permutation(rows)[:count]
+
+
+def leave_out_listed(listing: Listing, file: str | Path) -> Listing:
+    """The listing without the faces that a CSV file lists: column path, as in a store's faces.csv, or reason as well.
+
+    They are named in `left_out` as "listed". Faces stay in their splits, since these were drawn before. Raises
+    `ValueError` for paths that are no face's, and for a file without a column path.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"Expected a CSV file with the column path, of what to leave out, but {file} is no file"
+        )
+    try:
+        wanted = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"Expected a CSV file in UTF-8, but {file} cannot be read as one: {error}") from error
+    if "path" not in wanted.columns:
+        raise ValueError(f"Expected a column path, as in faces.csv of a store, in {file}, but found {_join(wanted)}")
+    why = dict(zip(wanted["path"], wanted.get("reason", [""] * len(wanted)), strict=True))
+    names = listing.table["path"].map(quote_name)
+    if unknown := set(why) - set(names) - {quote_name(row["path"]) for row in listing.left_out}:
+        raise ValueError(
+            f"Expected {file} to list paths of pictures such as {names.iloc[0]!r}, but {len(unknown)} are of none: "
+            f"{_join(unknown)}; take these lines out, or save the list again from a store of these pictures"
+        )
+    listed = names.isin(why)
+    details = (f"{file.name}: {why[name]}" if why[name] else file.name for name in names[listed])
+    left_out = [
+        {"path": path, "reason": "listed", "detail": detail}
+        for path, detail in zip(listing.table["path"][listed], details, strict=True)
+    ]
+    if listed.all():
+        raise ValueError(f"Expected {file} to leave some faces, but it lists all {len(names)}")
+    return replace(listing, table=listing.table[~listed].reset_index(drop=True), left_out=listing.left_out + left_out)
 
 
 def check_split(split: str, validation: float) -> None:

@@ -16,11 +16,11 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.data import preparing
 from lsdkit.data.readers import Listing, read_csv, read_folder
 from lsdkit.data.store import Store
+from lsdkit.data.subjects import NAME_NUMBER, name_subjects
 from lsdkit.photographs.views import Faces
 
 RENDERED, MEAN = "rendered", "mean of the collections"  # what the benchmark itself calls things
 NAME = re.compile(r"\w[\w .+-]{0,39}(?<![ .])")  # of a collection: a word for tables, figures and file names
-NAMED = re.compile(r"(.*[^\W\d].*?)_\d+")  # a file's stem NAME_NUMBER, as face collections have it
 LARGEST_SUBJECT = 0.2  # share of the photographs beyond which a name is no person's ("image_0001")
 
 
@@ -156,8 +156,7 @@ def find_subjects(table: pd.DataFrame) -> tuple[np.ndarray | None, str]:
     names = table["subject"].to_numpy(dtype=object)
     source = "the column subject"
     if not (names != "").any():
-        matches = [NAMED.fullmatch(Path(path).stem) for path in table["path"]]
-        names = np.array([match[1] if match else "" for match in matches], dtype=object)
+        names = np.array(name_subjects(table["path"], NAME_NUMBER), dtype=object)
         source = "files named NAME_NUMBER"
         most = max(Counter(names[names != ""]).values(), default=0)
         if (names != "").mean() < 0.5 or most > LARGEST_SUBJECT * len(table):

@@ -228,3 +228,76 @@ def test_only_stores_of_pictures_whose_rules_changed_are_made_again(tmp_path):
     del manifest["settings"]["pictures"]  # as an earlier version wrote it
     (out / "manifest.json").write_text(json.dumps(manifest))
     assert preparing.prepare_folder(source, out, **QUIET).manifest["settings"]["pictures"] == RULES
+
+
+def leave_out(root, rows, columns="path,reason"):
+    file = root / "leave_out.csv"
+    file.write_text("\n".join([columns, *rows]) + "\n")
+    return file
+
+
+def test_listed_faces_are_left_out_and_counted_and_the_others_stay_where_they_are(tmp_path):
+    source = folder(tmp_path / "in")
+    whole = preparing.prepare_folder(source, tmp_path / "whole", **QUIET)
+    file = leave_out(tmp_path, ["happy/1.jpg,blurred", "sad/3.jpg,"])
+    part = preparing.prepare_folder(source, tmp_path / "part", leave_out=file, **QUIET)
+    assert part.manifest["left_out"] == {"listed": 2}
+    assert part.left_out.to_numpy().tolist() == [
+        ["happy/1.jpg", "listed", "leave_out.csv: blurred"],
+        ["sad/3.jpg", "listed", "leave_out.csv"],
+    ]
+    kept = whole.faces[~whole.faces["path"].isin(["happy/1.jpg", "sad/3.jpg"])]
+    assert part.faces.to_numpy().tolist() == kept.to_numpy().tolist()
+    assert "listed: 2, such as happy/1.jpg" in preparing.summarise(part)
+    file.write_text("path\nhappy/1.jpg\n")
+    assert len(preparing.prepare_folder(source, tmp_path / "part", leave_out=file, **QUIET)) == len(whole) - 1
+
+
+def test_every_reader_takes_the_list(tmp_path):
+    release = write_release(tmp_path / "release")
+    first = preparing.prepare_release(release, tmp_path / "a", **QUIET).faces["path"][0]
+    file = leave_out(tmp_path, [first], "path")
+    assert first not in set(preparing.prepare_release(release, tmp_path / "b", leave_out=file, **QUIET).faces["path"])
+    source = folder(tmp_path / "in")
+    lines = [f"in/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(source.glob("*/*.jpg"))]
+    (tmp_path / "faces.csv").write_text("path,expression\n" + "\n".join(lines))
+    file = leave_out(tmp_path, ["in/happy/0.jpg"], "path")
+    assert len(preparing.prepare_csv(tmp_path / "faces.csv", tmp_path / "c", leave_out=file, **QUIET)) == 9
+    pixels = " ".join(["7"] * 2304)
+    numbers = " ".join(str(i % 256) for i in range(2304))
+    table = f"emotion,pixels,Usage\n3,{pixels},Training\n4,{numbers},Training\n3,{numbers[::-1]},PublicTest\n"
+    (tmp_path / "fer2013.csv").write_text(table)
+    data_set = "fer2013", tmp_path / "fer2013.csv"
+    whole = preparing.prepare_data_set(*data_set, tmp_path / "d", **QUIET)
+    file = leave_out(tmp_path, [whole.faces["path"][0]], "path")
+    assert len(preparing.prepare_data_set(*data_set, tmp_path / "e", leave_out=file, **QUIET)) == len(whole) - 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "says"),
+    [
+        (["happy/1.jpg", "happy/77.jpg"], "path", r"1 are of none: happy/77\.jpg; take these lines out"),
+        (["train/HAPPINESS/1"], "key", "Expected a column path"),
+        ([f"{name}/{i}.jpg" for name in ("happy", "sad") for i in range(5)], "path", "leave some faces, but it lists"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(tmp_path, rows, columns, says):
+    source, out = folder(tmp_path / "in"), tmp_path / "out"
+    file = leave_out(tmp_path, rows, columns)
+    with pytest.raises(ValueError, match=says):
+        preparing.prepare_folder(source, out, leave_out=file, **QUIET)
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        preparing.prepare_folder(source, out, leave_out=tmp_path / "none.csv", **QUIET)
+
+
+def test_the_summary_says_who_is_named_and_who_is_in_two_splits(tmp_path):
+    for name in ("happy", "sad"):
+        for i in range(10):
+            photo(tmp_path / "in" / name / f"p{i}_1.jpg", hash_free_seed(name, i), (20, 20))
+    plain = preparing.summarise(preparing.prepare_folder(tmp_path / "in", tmp_path / "a", **QUIET))
+    assert "subjects: not named (prepare folder --subjects takes them from file names" in plain
+    apart = preparing.prepare_folder(tmp_path / "in", tmp_path / "b", subjects="name_number", **QUIET)
+    said = "subjects: 10 people, 2 faces of p0, who has most; nobody is in more than one split"
+    assert said in preparing.summarise(apart)
+    apart.faces.loc[0, "split"] = "test"
+    assert "; 1 of them, such as p" in preparing.summarise(apart)
