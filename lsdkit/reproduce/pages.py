@@ -91,7 +91,8 @@ class Pictures(Preprocessor):
             if "injected-parameters" in tags:
                 continue
             if cell.cell_type == "markdown":
-                self.heading = next(reversed(re.findall(r"^#+ (.+)$", cell.source, re.M)), self.heading)
+                words = next(reversed(re.findall(r"^#+ (.+)$", cell.source, re.M)), self.heading)
+                self.heading = re.sub(r"[^\w\s,.:;?!()'-]", "", words)  # no mark of Markdown or mathematics
             if cell.cell_type == "code":
                 shown = (self._show(output) for output in cell.outputs)
                 cell.outputs = [output for output in shown if output is not None]

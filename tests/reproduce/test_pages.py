@@ -28,7 +28,7 @@ def source_cells() -> list:
     return [
         new_markdown_cell("# 09 What is shown?\n\nFor $x = 1$."),
         new_code_cell('RUN_DIR: str = ""  # a folder', metadata={"tags": ["parameters"]}),
-        new_markdown_cell("## A figure"),
+        new_markdown_cell("## A [figure] of $x$"),
         new_code_cell("figure"),
         new_code_cell("explorer"),
         new_code_cell("table"),
@@ -68,10 +68,10 @@ def test_a_page_shows_what_a_site_can_show(lesson, tmp_path):
     page = pages.write_page(lesson, tmp_path / "out")
     text = page.read_text()
     assert page == tmp_path / "out" / "09_shown.md"
-    assert text.index("# 09 What is shown?") < text.index("For $x = 1$.") < text.index("## A figure")
+    assert text.index("# 09 What is shown?") < text.index("For $x = 1$.") < text.index("## A [figure]")
     assert "when it was run, with `RUN_DIR` runs/demo." in text.splitlines()[1]
     assert "![Scores, best first](09_shown/01.webp)" in text
-    assert "![A figure](09_shown/01.webp)" in text  # the same picture, kept once; without words its heading's
+    assert "![A figure of x](09_shown/01.webp)" in text  # the same picture, kept once; without words its heading's
     assert '<img alt="Faces by class" src="09_shown/02.webp"/>' in text
     assert "<table><tr><td>0.5</td></tr></table>" in text
     assert "training: 100%" in text
