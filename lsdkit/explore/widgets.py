@@ -5,6 +5,7 @@ drawn: a page without a kernel (an exported one, say) still shows something in i
 """
 
 import base64
+import html
 from collections.abc import Callable
 
 import ipywidgets
@@ -38,13 +39,14 @@ class Explorer(ipywidgets.VBox):
         """Draw the picture anew from the controls' values."""
         drawn = self.draw(**{name: control.value for name, control in self.controls.items()})
         self.message.value = drawn.get_label()
-        self.picture.value = png(drawn)
+        self.picture.value, self.alt = png(drawn), drawn.alt
 
     @property
     def static(self) -> HTML:
         """The picture as it is now, which a page shows where it cannot draw the widget before it, and else hides."""
         data = base64.b64encode(self.picture.value).decode()
-        return HTML(f'{HIDE}<img class="lsdkit-static" style="max-width:100%" src="data:image/png;base64,{data}">')
+        looks = f'class="lsdkit-static" alt="{html.escape(self.alt)}" style="max-width:100%"'
+        return HTML(f'{HIDE}<img {looks} src="data:image/png;base64,{data}">')
 
 
 def say(message: str) -> Figure:

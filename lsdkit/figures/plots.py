@@ -2,12 +2,17 @@
 
 Nothing here touches pyplot's list of open figures, so a notebook that draws a hundred keeps none of them. Colours
 are Okabe and Ito's, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/); no figure
-relies on colour alone.
+relies on colour alone, and a page that shows one says in words what it is (`Figure.alt`).
 """
 
+import base64
+import html
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Self
 
 import matplotlib as mpl
 import numpy as np
@@ -37,14 +42,53 @@ STYLE = {
     "lines.linewidth": 2,
 }
 
-styled = mpl.rc_context(STYLE)  # decorates each function that draws
+LONGEST = 400  # characters of a figure's text in words
+
+
+def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+    """Decorates each function that draws: the style, and how its docstring begins as what the figure is."""
+
+    @wraps(draw)
+    def draw_in_style(*args: object, **options: object) -> Figure:
+        with mpl.rc_context(STYLE):
+            drawn = draw(*args, **options)
+        drawn.about = drawn.about or re.split(r"[.;]\s|[.]$|, see `", draw.__doc__, maxsplit=1)[0].replace("`", "")
+        return drawn
+
+    return draw_in_style
 
 
 class Figure(figure.Figure):
-    """A matplotlib Figure that a notebook shows by itself, whichever backend is active."""
+    """A matplotlib Figure that a notebook shows by itself, whichever backend is active, and says in words.
 
-    def _repr_png_(self) -> bytes:
-        return png(self)
+    `about` is what kind of figure it is (`styled` sets it), `caption` a text that stands below it.
+    """
+
+    about = caption = ""
+
+    def captioned(self, text: str) -> Self:
+        """The figure, with a text below it; of several, the last."""
+        self.caption = text
+        return self
+
+    @property
+    def alt(self) -> str:
+        """The figure for those who cannot see it: its label or what it is, titles and axes, or the captions in it."""
+        axes = [ax for ax in self.axes if ax.get_label() != "<colorbar>"]
+        titles = [ax.get_title(place) for ax in axes for place in ("left", "center", "right")]
+        units = [text for ax in axes for text in (ax.get_xlabel(), ax.get_ylabel())]
+        inside = [text.get_text() for ax in axes if not ax.axison for text in ax.texts]
+        parts = ("; ".join(dict.fromkeys(filter(None, texts))) for texts in (titles, units, inside))
+        text = re.sub(r"\s+", " ", ". ".join(filter(None, (self.get_label() or self.about, *parts))))
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+    def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
+        """As HTML, since JupyterLab gives bare pictures no text in words."""
+        data, alt = base64.b64encode(png(self)).decode(), html.escape(self.alt)
+        shown = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{data}">'
+        if self.caption:
+            shown = f'<figure style="margin:0">{shown}<figcaption>{html.escape(self.caption)}</figcaption></figure>'
+        return {"text/html": shown, "text/plain": f"<Figure: {self.alt}>"}
 
 
 def png(drawn: figure.Figure, dpi: float | None = None) -> bytes:

@@ -1,9 +1,12 @@
 """What the figures show is what they were given."""
 
+import base64
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
 from lsdkit.common.landmarks import LINES
@@ -193,4 +196,36 @@ def test_figures_leave_pyplot_and_its_settings_alone():
     assert isinstance(drawn, Figure)
     assert plt.get_fignums() == []
     assert dict(plt.rcParams) == before
-    assert drawn._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_figure_is_shown_as_a_picture_that_says_what_it_is():
+    drawn = plots.class_counts({"train": [1, 2, 3, 4, 5, 6]})
+    words = "Bars of the number of faces of each class, one panel a split. train: 21 faces largest : smallest 6.0 : 1. "
+    words += "faces"
+    assert drawn.alt == words
+    shown = BeautifulSoup(drawn._repr_mimebundle_()["text/html"], "html.parser")
+    assert shown.img["alt"] == words
+    assert base64.b64decode(shown.img["src"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert shown.find("figcaption") is None
+    assert drawn._repr_mimebundle_()["text/plain"] == f"<Figure: {words}>"
+
+
+def test_a_figure_with_a_caption_and_a_label():
+    drawn = plots.new_axes(1, 1, 2, 2)[0].captioned("first").captioned('"Fear" < "Joy"')
+    drawn.set_label("A page of <faces>")
+    shown = BeautifulSoup(drawn._repr_mimebundle_()["text/html"], "html.parser")
+    assert shown.figure.figcaption.get_text() == '"Fear" < "Joy"'
+    assert shown.img["alt"] == drawn.alt == "A page of <faces>"
+
+
+def test_words_of_a_sheet_are_its_captions_each_once_and_of_bounded_length():
+    images = np.zeros((40, 4, 4, 3), np.uint8)
+    assert faceplots.face_sheet(images[:3], ["Fear\nsubject 1", "Anger", "Anger"]).alt.endswith("Fear subject 1; Anger")
+    many = faceplots.face_sheet(images, [f"a caption of face {number}" for number in range(40)]).alt
+    assert len(many) == plots.LONGEST
+    assert many.endswith("…")
+
+
+def test_the_colours_of_a_bar_have_no_words():
+    drawn = plots.confusion(np.eye(6, dtype=int))
+    assert drawn.alt.endswith("predicted; true")
