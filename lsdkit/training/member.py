@@ -36,6 +36,7 @@ from lsdkit.method.objective import step_loss
 from lsdkit.recipes import Member
 from lsdkit.training import checkpoints, evaluation
 from lsdkit.training.averaging import measure_statistics, running_mean
+from lsdkit.training.landmarks import note_landmarks
 from lsdkit.training.lines import Lines
 from lsdkit.training.loop import fit
 from lsdkit.training.memory import less_memory
@@ -90,11 +91,15 @@ def train_member(
             **_describe_machine(place),
         )
         reached = _resume(task, run, identity)
+        noted = folder, task.scored, store, member, place
+        if not reached.epoch + reached.step:
+            note_landmarks(*noted, 0)
         scored = (task.criterion, "validation macro F1")
         lines = Lines(reached, member.epochs, len(task.batches(0)), *scored, silent=not progress)
 
         def end_epoch(row: dict) -> None:
             write_table(folder / "history.csv", pd.DataFrame(reached.history))
+            note_landmarks(*noted, row["epoch"])
             lines.end_epoch(row)
             if on_epoch is not None:
                 on_epoch(row)

@@ -5,6 +5,7 @@
                      is scored (the mean of weights, where there is one), seconds
     predictions.csv  key, split, expression and six probabilities for each validation and test face
     bag.csv          the faces trained on: row in the store and key
+    landmarks.csv    where a few validation faces' landmarks were placed after each epoch (`lsdkit.training.landmarks`)
     weights.pt       the tensors of the kept epoch, with their checksum in weights.pt.sha256
     member.json      from the start: whose folder it is (`lsdkit.training.ownership`); .lock holds it while one trains
 
@@ -25,7 +26,7 @@ from lsdkit.data.viewing import View
 from lsdkit.recipes import RANDOM, Member, Recipe
 
 FORMAT = 1
-RESULT = "result.json"
+RESULT, LANDMARKS = "result.json", "landmarks.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,16 @@ class Run:
     def read_history(self) -> pd.DataFrame:
         """Its history: one row an epoch."""
         return _read_csv(self.folder / "history.csv")
+
+    def read_bag(self) -> pd.DataFrame:
+        """The faces that it was trained on: row in the store and key, one row a face."""
+        return _read_csv(self.folder / "bag.csv", dtype={"row": int, "key": str})
+
+    def read_landmarks(self) -> pd.DataFrame:
+        """Its notes of landmarks, see `lsdkit.training.landmarks`; no row where it left none."""
+        if not (self.folder / LANDMARKS).is_file():
+            return pd.DataFrame(columns=["epoch", "key", "point", "x", "y"])
+        return _read_csv(self.folder / LANDMARKS, dtype={"key": str})
 
     def open_store(self, data_dir: str | Path = "") -> Store:
         """The store that it was trained on: where its result says, or its copy in `data_dir`.

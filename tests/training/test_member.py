@@ -105,6 +105,7 @@ def test_what_a_run_leaves(reference, store):
         "history.csv",
         "predictions.csv",
         "bag.csv",
+        "landmarks.csv",
         "weights.pt",
         "weights.pt.sha256",
         "member.json",
