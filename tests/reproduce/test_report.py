@@ -40,21 +40,25 @@ class Page(HTMLParser):
             self.bare.append(given)
 
 
-@pytest.fixture
-def runs(tiny_store, tmp_path):
-    """Three made-up runs over the tiny store's validation and test faces."""
-    rows = np.concatenate([tiny_store.rows("validation"), tiny_store.rows("test")])
-    keys, splits = [tiny_store.keys[row] for row in rows], tiny_store.faces["split"].iloc[rows].tolist()
-    labels, folder = tiny_store.labels[rows], tmp_path / "runs <&>"
+def leave_three_runs(store, folder):
+    """Three made-up runs over a store's validation and test faces; returns their folder."""
+    rows = np.concatenate([store.rows("validation"), store.rows("test")])
+    keys, splits = [store.keys[row] for row in rows], store.faces["split"].iloc[rows].tolist()
+    labels = store.labels[rows]
     for number, (mix, appearance, bag) in enumerate(MEMBERS):
         member = Member.of("smoke", mix=mix, appearance=appearance, bag=bag)
         told = {"device": "cpu", "threads": 1, "best_epoch": 2, "versions": {"torch": "2.14.1"}}
-        run = make_run(folder / member.name, member, store=store_of(tiny_store), **told)
+        run = make_run(folder / member.name, member, store=store_of(store), **told)
         leave(run, keys, splits, labels, answers(labels, 0.6, number))
         history = "epoch,lr,loss,expression,affinity,partition,landmarks,val_macro_f1,val_loss,seconds\n"
         history += "1,.001,9,5,2,1.5,.5,.2,1.7,3\n2,.0009,7,4,1.5,1.2,.3,.3,1.5,3\n"
         (run.folder / "history.csv").write_text(history)
     return folder
+
+
+@pytest.fixture
+def runs(tiny_store, tmp_path):
+    return leave_three_runs(tiny_store, tmp_path / "runs <&>")
 
 
 @pytest.mark.slow
