@@ -125,11 +125,13 @@ def _wait_for(
         os.close(theirs)
 
     def hear() -> None:
-        for line in process.stdout:
-            tell(line.rstrip())
+        with process.stdout as lines:
+            for line in lines:
+                tell(line.rstrip())
 
     def hear_errors() -> None:
-        heard["errors"] = process.stderr.read()
+        with process.stderr as text:
+            heard["errors"] = text.read()
 
     listeners = [threading.Thread(target=each, daemon=True) for each in (hear, hear_errors)]
     for listener in listeners:

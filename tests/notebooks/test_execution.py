@@ -1,21 +1,26 @@
 """Every notebook is run by papermill on a tiny store; what counts is what it wrote."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
 from lsdkit.common.expressions import EXPRESSIONS
-from lsdkit.notebook import IMBALANCE
+from lsdkit.notebook.runs import IMBALANCE
 from lsdkit.reading.reading import read
 from lsdkit.reproduce import headless
+from lsdkit.training.lines import EPOCH
 from lsdkit.training.predictions import probabilities_of
-from lsdkit.training.runs import list_runs, read_run
+from lsdkit.training.runs import is_finished, list_runs, read_run
 
 pytestmark = pytest.mark.notebooks
 
@@ -24,6 +29,18 @@ def run(stem: str, copy: Path, environment: dict[str, str] | None = None, **para
     """Execute a notebook with the smoke recipe; returns what went wrong, or ""."""
     job = headless.Job(stem, headless.find_notebook(stem), copy, parameters)
     return headless.execute(job, threads=1, environment=environment)
+
+
+def run_twice(stem: str, copy: Path, environment: dict[str, str] | None = None, **parameters: object) -> str:
+    """As `run`, and all cells once more in the same kernel, as who goes back to the first cell does."""
+    notebook = papermill.iorw.load_notebook_node(str(headless.find_notebook(stem)))
+    given = papermill.parameterize.parameterize_notebook(notebook, parameters)
+    cells = [cell for cell in given.cells if cell.cell_type == "code"]
+    given.cells = [nbformat.v4.new_code_cell(cell.source) for cell in cells * 2]
+    doubled = copy.with_name(f"{copy.stem}-twice.ipynb")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(given, doubled)
+    return headless.execute(headless.Job(stem, doubled, copy), threads=1, environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +60,8 @@ def pictures(folder: Path) -> set[str]:
 
 
 def test_01_writes_statistics(tiny_store, tmp_path):
-    assert run("01_data_statistics", tmp_path / "01.ipynb", RUN_DIR=str(tmp_path), DATA_DIR=str(tiny_store.path)) == ""
+    options = {"RUN_DIR": str(tmp_path), "DATA_DIR": str(tiny_store.path)}
+    assert run_twice("01_data_statistics", tmp_path / "01.ipynb", **options) == ""
     found = json.loads((tmp_path / "statistics.json").read_text())
     assert found["kind"] == "rendered"
     assert found["counts"] == {
@@ -68,7 +86,7 @@ def test_01_writes_statistics(tiny_store, tmp_path):
 
 def test_02_writes_mixtures(tiny_store, tmp_path):
     options = {"RUN_DIR": str(tmp_path), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke"}
-    assert run("02_mixup_visualisation", tmp_path / "02.ipynb", **options) == ""
+    assert run_twice("02_mixup_visualisation", tmp_path / "02.ipynb", **options) == ""
     found = json.loads((tmp_path / "mixtures.json").read_text())
     assert found["alpha"] == 0.1
     assert found["share_below_a_tenth"] == pytest.approx(0.81, abs=0.04)
@@ -114,7 +132,7 @@ def test_03_does_not_train_twice(trained, tiny_store, tmp_path):
     weights = [strong / "weights.pt", *strong.glob("compare/*/weights.pt")]
     before = [path.stat().st_mtime_ns for path in weights]
     options = {"RUN_DIR": str(strong), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
-    assert run("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
+    assert run_twice("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
     assert len(before) == 2
     assert [path.stat().st_mtime_ns for path in weights] == before
 
@@ -143,7 +161,7 @@ def test_a_misspelt_parameter_is_refused(tmp_path):
 def test_04_reads_a_run(trained):
     folder = trained / "strong"
     five = folder / "imbalance"
-    assert run("04_per_class_f1", folder / "04.ipynb", RUN_DIR=str(folder), IMBALANCE_DIR=str(five)) == ""
+    assert run_twice("04_per_class_f1", folder / "04.ipynb", RUN_DIR=str(folder), IMBALANCE_DIR=str(five)) == ""
     found = json.loads((folder / "per_class_f1.json").read_text())
     assert list(found["scores"]) == ["macro_f1", *EXPRESSIONS]
     assert all(0 <= row["low"] <= row["high"] <= 1 for row in found["scores"].values())
@@ -161,7 +179,7 @@ def test_04_reads_a_run(trained):
 
 
 def test_05_compares(trained):
-    assert run("05_ensemble_comparison", trained / "05.ipynb", RUN_DIR=str(trained)) == ""
+    assert run_twice("05_ensemble_comparison", trained / "05.ipynb", RUN_DIR=str(trained)) == ""
     found = json.loads((trained / "ensembles.json").read_text())
     assert {row["run"] for row in found["members"]} == {"strong", "weak"}
     ensembles = pd.DataFrame(found["ensembles"]).set_index("name")
@@ -173,27 +191,64 @@ def test_05_compares(trained):
 
 
 def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path):
+    nowhere = {"LSDKIT_ROOT": str(tmp_path)}  # a project without runs
     options = {"DATA_DIR": str(tiny_store.path), "DEVICE": "cpu"}
-    assert run("05_ensemble_comparison", tmp_path / "05.ipynb", RUN_DIR=str(tmp_path / "runs"), **options) == ""
-    assert len(list_runs(tmp_path / "runs")) == 4
-    assert (
-        run(
-            "04_per_class_f1",
-            tmp_path / "04.ipynb",
-            RUN_DIR=str(tmp_path / "one"),
-            IMBALANCE_DIR=str(tmp_path / "5"),
-            **options,
-        )
-        == ""
-    )
-    assert read_run(tmp_path / "one").member.recipe.name == "smoke"
+    assert run("05_ensemble_comparison", tmp_path / "05.ipynb", nowhere, **options) == ""
+    folder = tmp_path / "runs" / "smoke-ensemble-store"
+    runs = list_runs(folder)
+    assert len(runs) == 4
+    assert (folder / "ensembles.json").is_file()
+    assert run("04_per_class_f1", tmp_path / "04.ipynb", nowhere, **options) == ""
+    best = max(runs, key=lambda run: run.val_macro_f1)
+    assert (best.folder / "per_class_f1.json").is_file()
+    assert f"of its runs {best.name}, the one of the best validation macro F1" in (tmp_path / "04.ipynb").read_text()
+    assert len(list_runs(tmp_path / "runs/imbalance/store")) == len(IMBALANCE)
+    assert len(list_runs(folder)) == 4
+
+
+@pytest.mark.parametrize("stem", ["04_per_class_f1", "05_ensemble_comparison"])
+def test_a_named_folder_without_runs_trains_nothing(tmp_path, stem):
+    error = run(stem, tmp_path / "out.ipynb", {"LSDKIT_ROOT": str(tmp_path)}, RUN_DIR="runs/dmeo")
+    assert "but runs/dmeo does not exist" in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["-p", "MIXX", "mixup"], "did you mean MIX?"), (["-p", "RUN_DIR", "007"], "say -r RUN_DIR")],
+)
+def test_papermill_stops_at_the_first_cell(tmp_path, given, says):
+    notebook, out = headless.find_notebook("03_train"), tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "--kernel", "python3", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode != 0
+    assert says in done.stderr
+    executed = [cell for cell in nbformat.read(out, as_version=4).cells if cell.get("execution_count")]
+    assert executed[-1].source.startswith("from lsdkit.notebook.parameters import check_parameters")
+
+
+def test_a_training_says_its_epochs_while_it_runs(tiny_store, tmp_path):
+    told = []
+    options = {"RUN_DIR": str(tmp_path / "run"), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
+    job = headless.Job("03", headless.find_notebook("03_train"), tmp_path / "03.ipynb", options)
+    assert headless.execute(job, threads=1, tell=lambda line: told.append((is_finished(tmp_path / "run"), line))) == ""
+    epochs = [(finished, line) for finished, line in told if line.startswith(EPOCH)]
+    assert [line.partition(":")[0] for _, line in epochs] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert "left" in epochs[0][1]
+    assert not epochs[0][0]  # before the run was finished
+    saved = nbformat.read(tmp_path / "03.ipynb", as_version=4)
+    (cell,) = [cell for cell in saved.cells if "lsdkit.train(member" in cell.source]
+    text = "".join(output.get("text", "") for output in cell.outputs)
+    assert all(line in text for _, line in epochs)
+    assert {output.output_type for output in cell.outputs} == {"stream"}
+    assert "%" not in text
 
 
 def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     store = str(tiny_store.path)
     options = {"DATA_DIR": store, "STORES": store, "RUN_DIR": str(tmp_path), "RECIPE": "smoke", "DEVICE": "cpu"}
     nowhere = {"LSDKIT_ROOT": str(tmp_path)}  # a project without runs
-    assert run("06_pretraining", tmp_path / "06.ipynb", nowhere, EPOCHS=1, **options) == ""
+    assert run_twice("06_pretraining", tmp_path / "06.ipynb", nowhere, EPOCHS=1, **options) == ""
     found = json.loads((tmp_path / "pretraining.json").read_text())
     assert found["stores"] == {"store": "rendered"}
     assert found["classes"] == 6
@@ -220,7 +275,7 @@ def test_07_follows_a_face_of_a_photograph(trained, tmp_path):
     options = {"MODEL": str(trained), "RUN_DIR": str(tmp_path), "DEVICE": "cpu"}
     Image.fromarray(np.hstack([astronaut(), astronaut()[:, ::-1]])).save(tmp_path / "two faces.jpg")
     options |= {"PATH": str(tmp_path / "two faces.jpg"), "FACE": 2}
-    assert run("07_read_a_photograph", tmp_path / "07.ipynb", **options) == ""
+    assert run_twice("07_read_a_photograph", tmp_path / "07.ipynb", **options) == ""
     found = json.loads((tmp_path / "reading.json").read_text())
     (_, second) = read(tmp_path / "two faces.jpg", model=trained, device="cpu").faces
     assert (found["shown"], found["reason"], found["model"]) == ("two faces.jpg", "", "all 2 runs")
