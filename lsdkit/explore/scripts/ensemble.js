@@ -163,7 +163,7 @@ const tenths = [0, 0.2, 0.4, 0.6, 0.8, 1].map((value) => [value, value.toFixed(1
 
 // Bars of F1, macro F1 first; whiskers once the kernel has told the intervals.
 function drawScores(names, { scores, macro: all }, intervals) {
-  const { drawn, x, y } = axes(410, 220, [-0.5, K + 0.5], [0, 1], ["Macro", ...names].map((name, place) => [place, name]), tenths, ["", "F1"]);
+  const { drawn, x, y } = axes(400, 220, [-0.5, K + 0.5], [0, 1], ["Macro", ...names].map((name, place) => [place, name]), tenths, ["", "F1"]);
   [all, ...scores].forEach((value, place) => {
     const colour = place ? COLOURS[place - 1] : MUTED;
     drawn.append(shape("rect", { x: x(place - 0.32), width: x(0.32) - x(-0.32), y: y(value), height: y(0) - y(value), style: `fill:${colour}` }));
@@ -180,7 +180,7 @@ function drawScores(names, { scores, macro: all }, intervals) {
 }
 
 function drawReliability({ bins, error }) {
-  const { drawn, x, y } = axes(240, 220, [0, 1], [0, 1], tenths, tenths, ["probability of the answer", "share right"]);
+  const { drawn, x, y } = axes(230, 220, [0, 1], [0, 1], tenths, tenths, ["probability of the answer", "share right"]);
   const most = Math.max(...bins.map((bin) => bin.faces));
   drawn.append(shape("line", { x1: x(0), y1: y(0), x2: x(1), y2: y(1), style: `stroke:${MUTED}`, "stroke-dasharray": "4 3" }));
   for (const { faces, hits, sum } of bins) {
@@ -202,7 +202,7 @@ function drawCurve(curves, sizes) {
   const xs = []; // sizes that are told, no two too close
   for (const size of [...sizes].reverse()) if (!xs.length || xs.at(-1)[0] - size >= members / 14) xs.push([size, size]);
   const ys = [low, (low + high) / 2, high].map((value) => [value, value.toFixed(2)]);
-  const { drawn, x, y } = axes(410, 220, [1, Math.max(2, members)], [low - gap, high + gap], xs, ys, ["members that vote", "macro F1"]);
+  const { drawn, x, y } = axes(400, 220, [1, Math.max(2, members)], [low - gap, high + gap], xs, ys, ["members that vote", "macro F1"]);
   const line = (share) => columns.map((each, place) => `${x(sizes[place])} ${y(quantile(each, share))}`);
   drawn.append(shape("polygon", { points: [...line(0.05), ...line(0.95).reverse()].join(" "), fill: "#0072B2", "fill-opacity": 0.25 }));
   drawn.append(shape("polyline", { points: line(0.5).join(" "), fill: "none", stroke: "#0072B2", "stroke-width": 2 }));
@@ -247,7 +247,7 @@ export default explorer(async (page) => {
   const panels = {
     scores: panel("F1 of the vote, with 95% intervals over the faces"),
     reliability: panel("Calibration"),
-    curve: panel(`Learning curve (median and 90% of ${ORDERS} random orders)`),
+    curve: panel(`Learning curve: median, 90% of ${ORDERS} random orders`),
     apart: panel("Disagreement of two members"),
   };
   const boxes = names.map((name, member) => tick(true, (on) => {
