@@ -326,11 +326,12 @@ def agreement(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     """Share of faces (M, M) on which two members name the same class; columns carry the rows' numbers."""
     count = len(names)
     rows = [f"{name}  [{number}]" for number, name in enumerate(names, 1)]
-    drawn, axes = new_axes(1, 1, 0.5 * count + 4.6, 0.42 * count + 0.8)
+    cell = 0.5 if count <= 20 else 0.2  # inches; a page shows a wider figure smaller, its names with it
+    drawn, axes = new_axes(1, 1, cell * count + 4.6, 0.84 * cell * count + 0.8)
     options = {"annot": count <= 20, "fmt": ".2f", "cmap": "Blues", "vmax": 1, "annot_kws": {"fontsize": 8.5}}
     bar = {"label": "share of faces\nwith the same answer"}
     sns.heatmap(matrix, ax=axes[0, 0], xticklabels=range(1, count + 1), yticklabels=rows, cbar_kws=bar, **options)
-    axes[0, 0].tick_params(left=False, bottom=False, rotation=0)
+    axes[0, 0].tick_params(left=False, bottom=False, rotation=0, labelsize=10 if count <= 20 else 8)
     axes[0, 0].set_xlabel("member")
     return drawn
 
