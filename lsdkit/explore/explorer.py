@@ -32,16 +32,18 @@ def read_script(name: str) -> str:
 class Explorer(anywidget.AnyWidget):
     """Base of the explorers: the script `scripts/<script>.js` asks, `answer_<question>` methods answer.
 
-    A subclass names its `script` and `title` (its name for screen readers), draws `still`, and has a method
-    `answer_<question>(**given) -> (JSON, arrays)` for each question that its script asks.
+    A subclass names its `script`, the `shared` ones that this builds on, and `title` (its name for screen readers),
+    draws `still`, and has a method `answer_<question>(**given) -> (JSON, arrays)` for each question that its script
+    asks.
     """
 
     script = ""
+    shared = ()
     title = ""
     token = traitlets.Unicode().tag(sync=True)  # the class of the element that the script looks for
 
     def __init__(self):
-        self._esm = read_script("base.js") + read_script(f"{self.script}.js")
+        self._esm = "".join(map(read_script, ("base.js", *self.shared, f"{self.script}.js")))
         self._css = read_script("base.css")
         super().__init__(token=uuid4().hex)
         self.on_msg(self._receive)
