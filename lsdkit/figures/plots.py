@@ -52,7 +52,8 @@ def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     def draw_in_style(*args: object, **options: object) -> Figure:
         with mpl.rc_context(STYLE):
             drawn = draw(*args, **options)
-        drawn.about = drawn.about or re.split(r"[.;]\s|[.]$|, see `", draw.__doc__, maxsplit=1)[0].replace("`", "")
+        first = re.split(r"[.;]\s|[.]$|, see `", draw.__doc__, maxsplit=1)[0]
+        drawn.about = drawn.about or re.sub(r"`|,? \((?:\w+, )+\w+\)", "", first)  # without shapes
         return drawn
 
     return draw_in_style
@@ -354,7 +355,7 @@ def votes(probabilities: np.ndarray, names: Sequence[str], truth: int) -> Figure
 
 @styled
 def split_densities(values: Mapping[str, Mapping[str, np.ndarray]], notes: Mapping[str, str] | None = None) -> Figure:
-    """Distributions of measures by split, {axis label: {split: values}}, a panel each; `notes` are their titles."""
+    """Distributions of measures by split, a panel each; values {axis label: {split: values}}, notes {label: title}."""
     drawn, axes = new_axes(1, len(values), 2.6 * len(values) + 0.4, 2.6)
     for ax, (name, splits) in zip(axes[0], values.items(), strict=True):
         everything = np.concatenate(list(splits.values()))

@@ -228,4 +228,4 @@ def test_words_of_a_sheet_are_its_captions_each_once_and_of_bounded_length():
 
 def test_the_colours_of_a_bar_have_no_words():
     drawn = plots.confusion(np.eye(6, dtype=int))
-    assert drawn.alt.endswith("predicted; true")
+    assert drawn.alt == "Confusion counts, rows the truth and columns the prediction. predicted; true"

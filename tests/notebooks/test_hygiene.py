@@ -21,7 +21,7 @@ KNOWN = {"DATA_DIR", "RUN_DIR", "RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG
 KNOWN |= {"EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS", "SETTINGS", "COMPARE"}  # of 03_train, as all above
 OTHERS = {"IMBALANCE_DIR", "STORES", "STARTS", "ORDER", "CLASSES"}  # of notebooks that go beyond the paper's members
 OTHERS |= {"PATH", "MODEL", "FACE"}  # of 07_read_a_photograph
-LATER = {"02_mixup_visualisation", "03_train", "04_per_class_f1", "05_ensemble_comparison"}
+LATER = {"03_train", "04_per_class_f1", "05_ensemble_comparison"}
 LATER |= {"06_pretraining", "07_read_a_photograph"}  # their exercises are still to be written
 OTHERS |= {"COMMAND"}  # of the report's, which is no lesson: the tests that take `lesson` leave it out
 
@@ -232,7 +232,7 @@ def test_training_tells_its_deviations():
 
 def test_the_demo_passes_only_parameters_that_exist(tmp_path, tiny_store):
     jobs = [*demo.list_training_jobs(tmp_path, tiny_store), *demo.list_late_jobs(tmp_path)]
-    assert {job.notebook.stem for job in jobs} >= {"01_data_statistics", "02_mixup_visualisation", "03_train"}
+    assert {job.notebook.stem for job in jobs} >= {"01_data_statistics", "03_train"}
     valid = {path: set(papermill.inspect_notebook(str(path))) for path in NOTEBOOKS}
     for job in jobs:
         assert set(job.parameters) <= valid[job.notebook]
