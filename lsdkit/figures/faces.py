@@ -58,6 +58,8 @@ def contact_sheet(
     titles: Sequence[str],
     landmarks: np.ndarray | None = None,
     second: np.ndarray | None = None,
+    *,
+    columns: int = 8,
 ) -> Figure:
     """A `face_sheet` of pictures of any size and shape, each centred in a square.
 
@@ -74,7 +76,7 @@ def contact_sheet(
         squares.append(np.asarray(square))
         shares.append(np.array([[width, height]]) / side)
     sets = (None if points is None else np.clip(points, -1, 1) * shares for points in (landmarks, second))
-    return face_sheet(np.stack(squares), titles, *sets, size=1.35)
+    return face_sheet(np.stack(squares), titles, *sets, columns=columns, size=1.35)
 
 
 @styled

@@ -224,6 +224,51 @@ def compared_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @styled
+def paired_curves(curves: Mapping[tuple[str, int], pd.DataFrame]) -> Figure:
+    """Validation macro F1 by epoch, a colour a kind of training and a line style a bag; dotted: chance.
+
+    curves: (kind, bag) -> its history, columns as history.csv's.
+    """
+    drawn, axes = new_axes(1, 1, 6.4, 3.4)
+    ax, kinds, bags = axes[0, 0], list(dict.fromkeys(kind for kind, _ in curves)), sorted({bag for _, bag in curves})
+    for (kind, bag), history in curves.items():
+        colour, (_, style), marker = SERIES[kinds.index(kind)][0], SERIES[bags.index(bag)], "os^D"[bags.index(bag)]
+        look = {"color": colour, "ls": style, "marker": marker, "ms": 5, "label": f"{kind}, bag {bag}"}
+        ax.plot(history["epoch"], history["val_macro_f1"], **look)
+    ax.axhline(1 / 6, color=MUTED, lw=1, ls=":")
+    ax.text(1, 1 / 6, " chance", transform=ax.get_yaxis_transform(), fontsize=8, color=MUTED, va="center")
+    ax.set(xlabel="epoch", ylabel="validation macro F1", ylim=(0, 1))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    drawn.legend(loc="outside upper left", ncols=2)
+    return drawn
+
+
+@styled
+def score_differences(
+    names: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    each: Sequence[Sequence[float]],
+    label: str,
+) -> Figure:
+    """Differences of two scores as dots with intervals, top down, rings the single pairs; dashed: no difference."""
+    drawn, axes = new_axes(1, 1, 8.4, 1.1 + 0.6 * len(names))
+    ax = axes[0, 0]
+    for place, (value, (low, high), pairs) in enumerate(zip(values, intervals, each, strict=True)):
+        ax.hlines(place, low, high, color=MAIN, lw=2.6, alpha=0.55)
+        ax.plot(pairs, np.full(len(pairs), place - 0.2), "o", ms=6, mfc="none", mec=SECOND)
+        ax.plot(value, place, "o", color=MAIN, ms=8)
+        ax.text(value, place + 0.17, f"{value:+.3f} [{low:+.3f}, {high:+.3f}]", ha="center", va="top", fontsize=9)
+    ax.axvline(0, color=INK, lw=1.2, ls="--")
+    reach = 1.15 * max(0.02, *(abs(end) for pair in intervals for end in pair), *(abs(v) for own in each for v in own))
+    ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.5), xlabel=label)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(left=False)
+    ax.grid(axis="x")
+    return drawn
+
+
+@styled
 def per_class_f1(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Figure:
     """Bars of F1 per class, in [0, 1], with the interval from `low` to `high`; dashed: their mean."""
     drawn, axes = new_axes(1, 1, 6.6, 2.9)

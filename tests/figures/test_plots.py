@@ -229,3 +229,23 @@ def test_words_of_a_sheet_are_its_captions_each_once_and_of_bounded_length():
 def test_the_colours_of_a_bar_have_no_words():
     drawn = plots.confusion(np.eye(6, dtype=int))
     assert drawn.alt == "Confusion counts, rows the truth and columns the prediction. predicted; true"
+
+
+def test_paired_curves_tell_kinds_by_colour_and_bags_by_line():
+    history = pd.DataFrame({"epoch": [1, 2], "val_macro_f1": [0.2, 0.4]})
+    drawn = plots.paired_curves({(kind, bag): history for kind in ("without", "with") for bag in (1, 2)})
+    lines = [line for line in drawn.axes[0].lines if "bag" in line.get_label()]
+    assert [line.get_label() for line in lines] == ["without, bag 1", "without, bag 2", "with, bag 1", "with, bag 2"]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+    assert lines[0].get_linestyle() == lines[2].get_linestyle() != lines[1].get_linestyle()
+
+
+def test_score_differences_draws_interval_mean_and_pairs():
+    drawn = plots.score_differences(["a", "b"], [0.1, -0.2], [(0.0, 0.2), (-0.5, 0.1)], [[0.05, 0.15], [-0.2]], "gain")
+    ax = drawn.axes[0]
+    ends = [segment[:, 0].tolist() for lines in ax.collections for segment in lines.get_segments()]
+    assert ends == [[0.0, 0.2], [-0.5, 0.1]]
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_markersize() == 8] == [0.1, -0.2]
+    assert ax.get_xlim()[0] < -0.5
+    assert ax.get_xlim()[1] > 0.5
+    assert "+0.100 [+0.000, +0.200]" in texts(drawn)
