@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from lsdkit.ensembles.calibration import bin_confidence, calibration_error
 from tests.browser.lab import open_explorer, real_errors
 from tests.fake_runs import EXTRA, STRONG, WEAK, answers, faces, leave_run
 
@@ -24,20 +25,11 @@ def left(lab_folder):
     return labels, np.array([stacks[name] for name in sorted(stacks)])
 
 
-def expected_error(labels, voted) -> float:
-    """Expected calibration error in ten bins of equal width."""
-    said, right = voted.max(1), voted.argmax(1) == labels
-    bins = np.minimum((said * 10).astype(int), 9)
-    return sum(
-        abs(right[bins == each].mean() - said[bins == each].mean()) * (bins == each).mean() for each in set(bins)
-    )
-
-
 def expect(explorer, labels, stack) -> None:
     voted = stack.mean(0)
     macro = f1_score(labels, voted.argmax(1), labels=range(6), average="macro")
     assert float(explorer.get_attribute("data-macro")) == pytest.approx(macro, abs=6e-5)
-    error = expected_error(labels, voted)
+    error = calibration_error(bin_confidence(labels, voted))
     assert float(explorer.get_attribute("data-calibration")) == pytest.approx(error, abs=6e-5)
     one, two = np.triu_indices(len(stack), 1)
     apart = (stack.argmax(2)[one] != stack.argmax(2)[two]).mean()

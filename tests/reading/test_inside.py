@@ -1,5 +1,6 @@
 """What is shown of the networks' inside is what they compute: maps, votes, landmarks, what of a crop they take in."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from lsdkit.data.viewing import View
 from lsdkit.method.attention import SpatialAttention
 from lsdkit.method.network import MultiTask
 from lsdkit.prediction import Panel
-from lsdkit.reading.inside import find_window, look_inside
+from lsdkit.reading.inside import find_evidence, find_window, look_at_crops, look_inside
 from lsdkit.reading.reading import read
 from lsdkit.recipes import SMOKE, Member
 from lsdkit.training.bundles import pack
@@ -113,3 +114,45 @@ def test_landmarks_are_moved_from_what_is_shown_to_the_crop(photograph, both_bra
 
 def test_without_an_appearance_branch_there_are_no_landmarks(photograph, runs):
     assert look(photograph, runs / "whole")[0].predicted is None
+
+
+def test_a_face_cut_out_before_is_followed_alike(photograph, both_branches):
+    inside, _, panel = look(photograph, both_branches)
+    again = look_at_crops({40: inside.crop}, inside.landmarks, panel)
+    part = look_at_crops({40: INNER.show(inside.crop[None])[0]}, inside.landmarks, panel)  # of a store of such parts
+    for other in (again, part):
+        np.testing.assert_allclose(other.members[0].attention, inside.members[0].attention, rtol=1e-5)
+        np.testing.assert_allclose(other.members[0].probabilities, inside.members[0].probabilities, rtol=1e-5)
+        np.testing.assert_array_equal(other.members[0].seen, inside.members[0].seen)
+    assert again.members[0].window == inside.members[0].window
+    assert part.members[0].window == (0, 0, 1, 1)
+    shown = normalise(denormalise(part.predicted, 24, 24) + np.array([8, 12]), 40, 40)
+    np.testing.assert_allclose(shown, inside.predicted, atol=1e-5)
+
+
+def test_evidence_is_the_class_activation_map_of_its_gradient(photograph, both_branches):
+    inside, _, panel = look(photograph, both_branches)
+    network, member = panel.networks[0], panel.voters[0].member
+    x = load_faces(inside.members[0].seen[None], np.arange(1), member, panel.device)
+    y = network.emotion.adapters(network.emotion.backbone(x)).detach().requires_grad_()
+    fused = torch.stack([head(y) for head in network.emotion.heads], 1).log_softmax(1).sum(1)
+    logits = network.expression(network.shared(fused))
+    torch.testing.assert_close(logits, network(x))
+    found = 0
+    for expression in range(6):
+        (slope,) = torch.autograd.grad(logits[0, expression], y, retain_graph=True)
+        expected = (slope.mean((2, 3), keepdim=True) * y).sum(1)[0].relu().detach().numpy()
+        evidence = find_evidence(panel, {40: inside.crop}, expression)
+        assert evidence.shape == expected.shape
+        np.testing.assert_allclose(evidence * expected.sum(), expected, rtol=1e-3, atol=1e-6)
+        found += expected.sum() > 0
+    assert found
+
+
+def test_without_captum_that_is_said(photograph, both_branches, monkeypatch):
+    inside, _, panel = look(photograph, both_branches)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"needs captum, which is not installed: pip install 'lsdkit\[explain"
+    ):
+        find_evidence(panel, {40: inside.crop}, 0)
