@@ -47,18 +47,17 @@ def check_parameters(scope: Mapping[str, object]) -> None:
 
 
 def check_names(given: Iterable[str], declared: Iterable[str], whose: str = "this notebook") -> None:
-    """Raise `ValueError` for a parameter that is not declared, with the nearest that is.
+    """Raise `ValueError` for parameters that are not declared, with the nearest that are.
 
     >>> check_names(["MIXX"], ["MIX", "BAG"])
     Traceback (most recent call last):
     ValueError: Expected parameters of this notebook (MIX, BAG), but got MIXX: did you mean MIX?
     """
     declared = list(declared)
-    for name in given:
-        if name not in declared:
-            near = get_close_matches(name.upper(), declared, 1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            raise ValueError(f"Expected parameters of {whose} ({', '.join(declared)}), but got {name}{hint}")
+    if unknown := sorted(set(given) - set(declared)):
+        near = [found for name in unknown for found in get_close_matches(name.upper(), declared, 1)]
+        hint = f": did you mean {', '.join(near)}?" if near else ""
+        raise ValueError(f"Expected parameters of {whose} ({', '.join(declared)}), but got {', '.join(unknown)}{hint}")
 
 
 def _list_declared(body: list[ast.stmt]) -> dict[str, str]:
