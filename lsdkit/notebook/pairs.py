@@ -1,7 +1,7 @@
 """Trainings in pairs that differ in one thing alone: what that thing is worth, and on whom it was measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from lsdkit.training.runs import Run
 class Gain:
     """Macro F1 of first runs minus that of second ones on a split, mean over the pairs, and its 95% interval.
 
-    each: that of each pair. unit: what the interval resamples, "subjects" where they are known, else "faces". It is
-    about these very runs on other faces, and holds nothing of what other bags or seeds would give.
+    each: that of each pair. unit: what the interval resamples, "subjects" where they are known, else "faces"; "... and
+    seeds" where it holds what other seeds would give too. Else it is about these very runs on other faces.
     """
 
     split: str
@@ -29,16 +29,22 @@ class Gain:
     each: tuple[float, ...]
 
     def __getitem__(self, name: str) -> float:
-        return asdict(self)[name]
+        return getattr(self, name)
 
 
 def compare_pairs(
-    first: Sequence[Run], second: Sequence[Run], split: str, subjects: Mapping[str, str] | None = None
+    first: Sequence[Run],
+    second: Sequence[Run],
+    split: str,
+    subjects: Mapping[str, str] | None = None,
+    *,
+    seeds: bool = False,
 ) -> Gain:
     """What the first runs are above the second ones on the faces of a split: two lists of runs, pair by pair.
 
-    `subjects`, {key: subject}, are resampled whole where they tell all of the faces'. Raises `ValueError` for lists of
-    two lengths and what `read_stack` raises.
+    `subjects`, {key: subject}, are resampled whole where they tell all of the faces'. `seeds`: whether the pairs are
+    several seeds of one training, so that their spread widens the interval (`metrics.interval_over_seeds`). Raises
+    `ValueError` for lists of two lengths and what `read_stack` raises.
     """
     if len(first) != len(second):
         raise ValueError(f"Expected pairs of runs, but got {len(first)} first and {len(second)} second ones")
@@ -49,8 +55,12 @@ def compare_pairs(
     points = np.array([metrics.macro_f1(labels, one) for one in answers])  # (2 P,)
     draws = metrics.bootstrap_scores(labels, answers, groups=people if known else None)  # (R, 2 P)
     each = points[:pairs] - points[pairs:]
-    low, high = metrics.interval((draws[:, :pairs] - draws[:, pairs:]).mean(1))
-    unit = "subjects" if known else "faces"
+    drawn, unit = draws[:, :pairs] - draws[:, pairs:], "subjects" if known else "faces"
+    low, high = metrics.interval(drawn.mean(1))
+    if seeds and pairs > 1:
+        spread = [(*(part / pairs for part in metrics.seed_variance(each, drawn)), pairs - 1)]
+        low, high = metrics.interval_over_seeds(float(each.mean()), drawn.mean(1), spread)
+        unit += " and seeds"
     return Gain(split, len(labels), unit, float(each.mean()), float(low), float(high), tuple(each.tolist()))
 
 

@@ -53,6 +53,14 @@ def test_subjects_are_resampled_where_all_are_known():
     assert pairs.compare_pairs(first, second, "test", {**subjects, KEYS[0]: ""}).unit == "faces"
 
 
+def test_seeds_that_differ_widen_the_interval():
+    first, second = [Finished(0.95, 1), Finished(0.6, 2), Finished(0.9, 5)], [Finished(0.6, seed) for seed in (3, 4, 6)]
+    narrow, wide = (pairs.compare_pairs(first, second, "test", seeds=seeds) for seeds in (False, True))
+    assert wide.low < narrow.low < wide.value == narrow.value < narrow.high < wide.high
+    assert (narrow.unit, wide.unit) == ("faces", "faces and seeds")
+    assert pairs.compare_pairs(first[:1], second[:1], "test", seeds=True).unit == "faces"  # one seed tells nothing
+
+
 def test_pairs_have_two_sides():
     with pytest.raises(ValueError, match="1 first and 2 second"):
         pairs.compare_pairs([Finished(0.9, 1)], [Finished(0.9, 1)] * 2, "test")
