@@ -8,14 +8,15 @@ class TextTable:
 
     def __init__(self, table: pd.DataFrame):
         self.table = table
+        self.texts = [name for name in table if len(table) and not pd.api.types.is_numeric_dtype(table[name])]
 
     def _repr_html_(self) -> str:
-        texts = [name for name in self.table if not pd.api.types.is_numeric_dtype(self.table[name])]
         left = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
-        heads = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in texts}
-        style = self.table.style.format(escape="html").set_properties(subset=texts, **left).hide(axis="index")
+        heads = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in self.texts}
+        style = self.table.style.format(escape="html").set_properties(subset=self.texts, **left).hide(axis="index")
         return style.set_table_styles(heads, overwrite=False).to_html()
 
     def __repr__(self) -> str:
+        padded = {name: self.table[name].str.ljust(self.table[name].str.len().max()) for name in self.texts}
         with pd.option_context("display.width", None, "display.max_colwidth", None):
-            return self.table.to_string(index=False, justify="left")
+            return self.table.assign(**padded).to_string(index=False, justify="left")
