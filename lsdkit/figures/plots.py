@@ -52,7 +52,7 @@ def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     def draw_in_style(*args: object, **options: object) -> Figure:
         with mpl.rc_context(STYLE):
             drawn = draw(*args, **options)
-        first = re.split(r"[.;]\s|[.]$|, see `", draw.__doc__, maxsplit=1)[0]
+        first = re.split(r"[.;]\s|[.]$|, see `", draw.__doc__ or "", maxsplit=1)[0]
         drawn.about = drawn.about or re.sub(r"`|,? \((?:\w+, )+\w+\)", "", first)  # without shapes
         return drawn
 
