@@ -67,6 +67,15 @@ def predict_logits(
     return logits
 
 
+def read_features(
+    network: MultiTask, store: Store, rows: np.ndarray, member: Member, device: torch.device
+) -> np.ndarray:
+    """Features (B, D) float32 of these rows, from the emotion branch: what the affinity loss gathers by class."""
+    mark_aligned(network.eval(), store.aligned)
+    parts = _forward(lambda x: network.forward_emotion(x).features, store.images, rows, member, device, lambda: None)
+    return np.concatenate([np.empty((0, member.recipe.features), np.float32), *parts])
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities (B, 6) float64 from logits (B, 6)."""
     return F.softmax(torch.from_numpy(logits).double(), dim=1).numpy()

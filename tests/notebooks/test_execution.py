@@ -80,8 +80,8 @@ def test_01_writes_statistics(tiny_store, tmp_path):
     assert "2 subjects of test (12 faces) are in train too." in [item["found"] for item in report["findings"]]
     assert report["landmarks"]["missing"] == 1
     executed = (tmp_path / "01.ipynb").read_text()
-    assert "application/vnd.jupyter.widget-view+json" in executed
-    assert "lsdkit-static" in executed
+    assert "application/vnd.jupyter.widget-view+json" not in executed
+    assert "lsdkit-place" in executed
 
 
 def test_02_writes_mixtures(tiny_store, tmp_path):
@@ -262,7 +262,13 @@ def test_06_trains_with_and_without_a_pretraining(tiny_store, tmp_path):
     assert (report["rows"], report["missing"], report["unexpected"]) == ("6 of the run's 6, for 6", 0, 0)
     pretrained = read_run(tmp_path / "pretrained" / "1-store")
     assert pretrained.member.appearance == "none"
-    assert pictures(tmp_path) == {"pretraining.png", "starts.png"}
+    assert pictures(tmp_path) == {"pretraining.png", "curves.png", "starts.png"}
+    assert [(gain["split"], gain["unit"], gain["faces"]) for gain in found["gains"]] == [
+        ("validation", "subjects", 24),
+        ("test", "subjects", 12),
+    ]
+    difference = np.mean(found["scores"]["with"]) - np.mean(found["scores"]["without"])
+    assert found["gains"][0]["value"] == pytest.approx(difference)
     starts = pd.read_csv(tmp_path / "starts.csv")
     assert starts["start"].tolist() == ["random", "ImageNet", "face recognition", "DINO"]
     assert starts["weights"].tolist() == ["random", "efficientnet_lite0", "dlib_face", "dino_open"]

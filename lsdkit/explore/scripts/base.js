@@ -192,7 +192,11 @@ function explorer(build) {
         }
         const page = {
           root,
-          ask,
+          ask: (...given) =>
+            ask(...given).catch((error) => {
+              line.textContent = error.message; // whoever asked may have nobody to tell
+              throw error;
+            }),
           say: (text) => (line.textContent = text),
           drawn: () => (root.dataset.ms = (performance.now() - since).toFixed(1)),
           end: () => {
