@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lsdkit.data.store import Store
-from lsdkit.ensembles.votes import read_stack
+from lsdkit.ensembles.votes import labelled_splits, read_stack
 from lsdkit.notebook.describing import describe_difference
 from lsdkit.notebook.pairs import Gain, compare_pairs
 from lsdkit.recipes import NO_APPEARANCE, Member
@@ -60,12 +60,22 @@ def train_pairs(
 
 
 def compare_tasks(
-    runs: Mapping[str, Sequence[Run]], split: str, subjects: Mapping[str, str] | None = None
-) -> tuple[Gain, str]:
-    """What the multi-task runs are above the single-task ones on the faces of a split, and the same in a sentence.
+    runs: Mapping[str, Sequence[Run]], subjects: Mapping[str, str] | None = None
+) -> dict[str, tuple[Gain, str]]:
+    """What the multi-task runs are above the single-task ones, for each split with labels, and the same in a sentence.
 
     `subjects` as of `compare_pairs`. The sentence says as well on how many faces the two of a pair answer alike.
     """
+    return {split: _compare_on(runs, split, subjects) for split in labelled_splits(runs[MULTI])}
+
+
+def share_of_landmarks(runs: Sequence[Run]) -> float:
+    """The landmark part as a share of the sum of losses, in the last epoch of training, mean over runs."""
+    last = [run.read_history().iloc[-1] for run in runs]
+    return float(np.mean([row["landmarks"] / row["loss"] for row in last]))
+
+
+def _compare_on(runs: Mapping[str, Sequence[Run]], split: str, subjects: Mapping[str, str] | None) -> tuple[Gain, str]:
     gain = compare_pairs(runs[MULTI], runs[SINGLE], split, subjects, seeds=True)
     number, answers = len(gain.each), read_stack([*runs[SINGLE], *runs[MULTI]], split)[1].argmax(2)  # (2 S, B)
     told = describe_difference(gain, f"{number} {MULTI} members", f"the {SINGLE} ones of the same seeds")
@@ -74,9 +84,3 @@ def compare_tasks(
         f"On {gain.faces:,} {split} faces {told} (95%, over {gain.unit}). The two of a pair give the same answer to "
         f"{alike:.1%} of the faces."
     )
-
-
-def share_of_landmarks(runs: Sequence[Run]) -> float:
-    """The landmark part as a share of the sum of losses, in the last epoch of training, mean over runs."""
-    last = [run.read_history().iloc[-1] for run in runs]
-    return float(np.mean([row["landmarks"] / row["loss"] for row in last]))

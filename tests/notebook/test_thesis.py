@@ -42,7 +42,7 @@ def test_pairs_differ_in_the_appearance_branch_alone():
 
 def test_the_difference_is_paired_by_seed(tmp_path):
     runs = leave_pairs(tmp_path, lambda task, seed: 0.5 + 0.2 * (task == thesis.MULTI) + 0.05 * seed)
-    gain, told = thesis.compare_tasks(runs, "test")
+    gain, told = thesis.compare_tasks(runs)["test"]
     gains = np.subtract(*([run.test_macro_f1 for run in runs[task]] for task in (thesis.MULTI, thesis.SINGLE)))
     assert gain.each == pytest.approx(tuple(gains))
     assert (gain.faces, gain.unit) == (150, "faces and seeds")
@@ -52,7 +52,7 @@ def test_the_difference_is_paired_by_seed(tmp_path):
 
 
 def test_the_same_answers_are_no_difference(tmp_path):
-    gain, told = thesis.compare_tasks(leave_pairs(tmp_path, lambda task, seed: 0.6), "validation")
+    gain, told = thesis.compare_tasks(leave_pairs(tmp_path, lambda task, seed: 0.6))["validation"]
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
     assert "are not told apart" in told
     assert "the same answer to 100.0% of the faces" in told
@@ -71,4 +71,7 @@ def test_pairs_are_trained_and_work_that_is_done_is_not_counted(tiny_store, tmp_
     assert thesis.share_of_landmarks(runs["single-task"]) == 0
     last = runs["multi-task"][0].read_history().iloc[-1]
     assert thesis.share_of_landmarks(runs["multi-task"]) == last["landmarks"] / last["loss"] > 0
-    assert thesis.compare_tasks(runs, "test")[0].unit == "faces"
+    assert {split: gain.unit for split, (gain, _) in thesis.compare_tasks(runs).items()} == {
+        "validation": "faces",
+        "test": "faces",
+    }

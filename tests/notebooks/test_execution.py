@@ -110,7 +110,10 @@ def test_03_leaves_a_whole_run(trained):
     assert predictions.groupby("split").size().to_dict() == {"test": 12, "validation": 24}
     np.testing.assert_allclose(probabilities_of(predictions).sum(axis=1), 1, atol=1e-6)
     assert len(pd.read_csv(trained / "weak" / "bag.csv")) == 12
-    assert pictures(trained / "strong") >= {"curves.png", "per_class_f1.png"}
+    drawn = {"curves.png", "per_class_f1.png", "network.png", "attention.png", "landmarks_by_epoch.png"}
+    assert pictures(trained / "strong") >= drawn
+    executed = (trained / "strong" / "03_train.ipynb").read_text()
+    assert executed.count("Loss, its parts and validation macro F1 by epoch") == 2  # one live figure: picture and words
 
 
 def test_03_trains_another_recipe_beside_the_run(trained):
@@ -135,6 +138,22 @@ def test_03_does_not_train_twice(trained, tiny_store, tmp_path):
     assert run_twice("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
     assert len(before) == 2
     assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_03_trains_the_thesis_on_what_is_named_and_takes_it_up(tiny_store, tmp_path):
+    options = {"RUN_DIR": str(tmp_path / "run"), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
+    given = {"APPEARANCE": "none", "EPOCHS": 1, "THESIS": True}
+    assert run_twice("03_train", tmp_path / "03.ipynb", **given, **options) == ""
+    pairs = list_runs(tmp_path / "run" / "thesis")
+    assert sorted((run.member.appearance, run.member.seed) for run in pairs) == [
+        (appearance, seed) for appearance in ("none", "vggface2") for seed in (0, 1, 2)
+    ]
+    said = (tmp_path / "03.ipynb").read_text()
+    assert "6 of 6 trainings are to be made" in said
+    assert "0 of 6 trainings are to be made" in said
+    assert "No landmarks were noted" in said  # a single-task member
+    assert all(f"{faces} faces 3 multi-task members" in said for faces in ("24 validation", "12 test"))
+    assert "landmarks_by_epoch.png" not in pictures(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
