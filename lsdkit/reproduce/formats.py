@@ -17,6 +17,7 @@ NAMES = {  # of the columns that name a row: their headings, and words for their
 }
 LEFT = (  # headings of columns that are aligned to the left
     *("Method", "Appearance", "Basic aug", "Ensemble", "Team", "Start", "Backbone", "Weights", "Member"),
+    *("Notebook", "Question"),
     *("Claim", "Statement", "Paper's numbers", "Appearance weights", "Verdict"),
 )
 TESTED = ("holds", "does not", "not decided")
