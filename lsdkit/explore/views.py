@@ -1,4 +1,4 @@
-"""The explorer of notebook 03: what the emotion and the appearance branch see of a face, draw by draw."""
+"""The explorer of notebook 02: what the emotion and the appearance branch see of a face, draw by draw."""
 
 from dataclasses import replace
 
