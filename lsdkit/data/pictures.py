@@ -56,13 +56,13 @@ class LeftOut(Exception):
         self.detail = detail
 
 
-def open_picture(source: str | bytes | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
+def open_picture(source: str | bytes | os.PathLike | io.BytesIO | Image.Image | np.ndarray) -> Image.Image:
     """The picture as a PIL image in RGB, turned upright by its EXIF orientation; of several frames the first.
 
     Args:
-        source: a file's path; the bytes of a file (or a path as bytes, where something of that name is there); a PIL
-            image, which stays as it is; or an array (H, W) or (H, W, 1 | 3 | 4), grey, RGB or RGBA: bool, whole
-            numbers, or floats in 0..1 or 0..255.
+        source: a file's path; the bytes of a file (or a path as bytes, where something of that name is there; those in
+            an `io.BytesIO` are never taken for a path); a PIL image, which stays as it is; or an array (H, W) or
+            (H, W, 1 | 3 | 4), grey, RGB or RGBA: bool, whole numbers, or floats in 0..1 or 0..255.
 
     More than 8 bits are brought to the upper 8 of those that the content fills, so that 12 bits in a 16-bit file are
     not black. Transparency is laid on `GROUND`. Raises `LeftOut` ("unreadable") for whatever is no such picture, and
@@ -75,10 +75,13 @@ def open_picture(source: str | bytes | os.PathLike | Image.Image | np.ndarray) -
         return _to_rgb(_from_array(source))
     if isinstance(source, Image.Image):
         return _decode(source)
-    if not isinstance(source, (str, bytes, os.PathLike)):
+    if not isinstance(source, (str, bytes, os.PathLike, io.BytesIO)):
         kinds = "a path, the bytes of a file, a PIL image or a numpy array"
         raise TypeError(f"Expected {kinds}, but got {type(source).__name__}")
-    data = source if isinstance(source, bytes) and not _is_path(source) else read_picture(source)
+    if isinstance(source, io.BytesIO):
+        data = source.getvalue()
+    else:
+        data = source if isinstance(source, bytes) and not _is_path(source) else read_picture(source)
     try:
         with _no_warnings():
             image = Image.open(io.BytesIO(data))

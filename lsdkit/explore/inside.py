@@ -9,9 +9,8 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.landmarks import inter_ocular_error
 from lsdkit.data.store import Store
 from lsdkit.data.viewing import View
-from lsdkit.ensembles.votes import name_run
 from lsdkit.explore.explorer import PARTS, Answer, Explorer
-from lsdkit.explore.packing import resize_faces
+from lsdkit.explore.packing import name_members, resize_faces
 from lsdkit.figures import inside as panels
 from lsdkit.figures.plots import LABELS, Figure, new_axes, styled
 from lsdkit.prediction import predict
@@ -63,8 +62,7 @@ class Inside(Explorer):
 
     def answer_start(self) -> Answer:
         """Names of classes, splits and members."""
-        members = [name_run(voter) if isinstance(voter, Run) else voter.name for voter in self.panel.voters]
-        return {"classes": LABELS, "splits": self.splits, "members": members, "parts": PARTS}, []
+        return {"classes": LABELS, "splits": self.splits, "members": name_members(self.panel), "parts": PARTS}, []
 
     def answer_faces(self, member: int, split: str) -> Answer:
         """Of each face of a split its row, its label (-1: none of the six) and the probabilities it is given (B, 6)."""

@@ -4,7 +4,9 @@ import numpy as np
 from PIL import Image
 
 from lsdkit.data.store import Store
+from lsdkit.ensembles.votes import name_run
 from lsdkit.prediction import Panel
+from lsdkit.training.runs import Run
 
 THUMBNAIL = 64  # pixels a side at most
 
@@ -28,3 +30,8 @@ def ask_panel(panel: Panel, pictures: np.ndarray) -> np.ndarray:
     cut = {view.pixels: {view.window[2], view.pixels} for view in panel.views}  # either side is taken as it is
     side = pictures.shape[1]
     return panel.ask({size: pictures if side in sides else resize_faces(pictures, size) for size, sides in cut.items()})
+
+
+def name_members(panel: Panel) -> list[str]:
+    """A name for each network of a panel: what a run trained, in words, or what a packed model calls it."""
+    return [name_run(voter) if isinstance(voter, Run) else voter.name for voter in panel.voters]

@@ -1,5 +1,6 @@
 """Photographs read: faces found, cut out and shown to the networks as these learned, one picture or many."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -119,7 +120,7 @@ def read_many(
     progress: show a bar. Raises as `read` does, before the first picture, and `ValueError` for jobs below 1 and for one
     picture in the place of several.
     """
-    if isinstance(pictures, str | bytes | os.PathLike | Image.Image):
+    if isinstance(pictures, str | bytes | os.PathLike | io.BytesIO | Image.Image):
         kind = type(pictures).__name__
         raise ValueError(f"Expected several pictures, but got one ({kind}): give a list, or take `lsdkit.read`")
     if jobs is not None and jobs < 1:

@@ -1,5 +1,6 @@
 """The faces of one picture, found and cut out. It runs in worker processes, so that nothing here loads torch."""
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from lsdkit.data.detection import Face, find_faces
 from lsdkit.data.pictures import LeftOut, open_picture
 
 NO_FACE = "no face found"
-Picture = str | bytes | os.PathLike | Image.Image | np.ndarray  # what `open_picture` takes
+Picture = str | bytes | os.PathLike | io.BytesIO | Image.Image | np.ndarray  # what `open_picture` takes
 
 
 @dataclass(frozen=True, eq=False)

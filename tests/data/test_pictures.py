@@ -62,8 +62,11 @@ def test_a_source_is_a_path_the_bytes_of_a_file_an_image_or_an_array(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(encode(Image.fromarray(COLOUR)))
     lazy = Image.open(file)
-    for source in (file, str(file), os.fsencode(file), file.read_bytes(), lazy, Image.fromarray(COLOUR), COLOUR):
+    data = file.read_bytes()
+    for source in (file, str(file), os.fsencode(file), data, io.BytesIO(data), lazy, Image.fromarray(COLOUR), COLOUR):
         assert (read(source) == COLOUR).all()
+    with pytest.raises(LeftOut, match="no image format"):
+        open_picture(io.BytesIO(os.fsencode(file)))  # what was sent, not what it names
     lazy.close()
     with pytest.raises(TypeError, match="a path, the bytes of a file, a PIL image or a numpy array, but got list"):
         open_picture(COLOUR.tolist())

@@ -39,9 +39,9 @@ def test_faces_come_with_labels_and_the_answers_that_the_run_left(explorer, run,
 
 
 def test_a_store_of_other_pixels_is_asked_about_anew(run, tiny_store, monkeypatch):
-    monkeypatch.setitem(tiny_store.manifest["checksums"], "images.npy", "others")
-    monkeypatch.setattr(type(read_run(run)), "read_predictions", lambda run: pytest.fail("those of other faces"))
-    _, (_, _, chances) = Inside(run, tiny_store).answer("faces", {"member": 0, "split": "test"})
+    other = replace(read_run(run), checksums={"images.npy": "those of another store"})
+    monkeypatch.setattr(type(other), "read_predictions", lambda run: pytest.fail("those of other faces"))
+    _, (_, _, chances) = Inside(other, tiny_store).answer("faces", {"member": 0, "split": "test"})
     np.testing.assert_allclose(chances.sum(1), 1, atol=1e-5)
 
 
