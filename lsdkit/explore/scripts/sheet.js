@@ -3,12 +3,14 @@
 const PAGE = 48; // faces on a page
 const CHUNK = 48; // faces asked for at a time, ahead of their being looked at
 const KEPT = 8000; // thumbnails kept, 17 KB each
+const QUIET = 300; // milliseconds without a question before faces are fetched ahead
 
 // Thumbnails and landmarks by row: `get(rows)` fetches what is missing, `ahead(rows)` does so while nothing else waits.
 function album(page) {
   const kept = new Map();
   let waiting = []; // rows to fetch ahead
   let asking = 0;
+  let asked = 0; // when someone last looked at faces that were not there
   let running = false;
   const fetchRows = async (rows) => {
     asking += 1;
@@ -39,7 +41,7 @@ function album(page) {
     running = true;
     while (waiting.length) {
       await new Promise((resolve) => setTimeout(resolve, 40));
-      if (asking) continue; // someone is looking: let that come first
+      if (asking || performance.now() - asked < QUIET) continue; // someone is looking: let that come first
       waiting = waiting.filter((row) => !kept.has(row));
       if (waiting.length) await fetchRows(waiting.splice(0, CHUNK)).catch(() => (waiting = []));
     }
@@ -55,7 +57,9 @@ function album(page) {
         if (!found) missing.push(row);
         else if (kept.delete(row)) kept.set(row, found); // now the newest, the last to be forgotten
       }
-      if (missing.length) await fetchRows(missing);
+      if (!missing.length) return;
+      asked = performance.now();
+      await fetchRows(missing);
     },
     ahead(rows) {
       waiting = [...rows, ...waiting].slice(0, KEPT);
@@ -66,7 +70,7 @@ function album(page) {
 
 // A canvas with a thumbnail, and its landmarks where they are wanted.
 function drawThumbnail(canvas, { picture, points, parts }, landmarks) {
-  canvas.width = canvas.height = picture.width;
+  if (canvas.width !== picture.width) canvas.width = canvas.height = picture.width;
   const context = canvas.getContext("2d");
   context.putImageData(picture, 0, 0);
   if (landmarks) drawPoints(context, points, parts, picture.width);
