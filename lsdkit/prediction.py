@@ -60,6 +60,7 @@ def predict(
                 f"Expected `aligned` to be left out or {faces.aligned}, as the store in {faces.path} says, but got "
                 f"{aligned}; to say otherwise, give its pictures: store.images[store.rows({split!r})]"
             )
+        faces.verify()
         rows = faces.rows(split)
     else:
         faces = np.asarray(faces)
@@ -248,6 +249,7 @@ def predict_official(source: str, store: Store, split: str = "test", *, device: 
 
     `source` is one of the sets dan_... of `lsdkit weights`, as NAME or NAME@FILE. Raises as `from_official` does.
     """
+    store.verify()
     part = parse(source)[-1]
     where, rows = choose_device(device), store.rows(split)
     network = from_official(locate(part), part.published.name.removeprefix("dan_")).to(where)

@@ -52,6 +52,17 @@ def anchor_points(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., part, :].mean(-2) for part in (LEFT_EYE, RIGHT_EYE, MOUTH)])
 
 
+def complete(points: np.ndarray) -> np.ndarray:
+    """Landmarks (68, 2) with each missing point in the middle of the others of its part; NaN where a part has none."""
+    missing = ~np.isfinite(points).all(1)
+    points = np.where(missing[:, None], np.nan, points)
+    for part in (JAW, BROWS, NOSE, LEFT_EYE, RIGHT_EYE, MOUTH) if missing.any() else ():
+        lost = missing[part]
+        if 0 < lost.sum() < len(lost):
+            points[part] = np.where(lost[:, None], points[part][~lost].mean(0), points[part])
+    return points
+
+
 def mean_landmarks(points: np.ndarray) -> np.ndarray:
     """float32 (68, 2): the mean of the faces of (N, 68, 2) whose landmarks are all known; zeros where none is."""
     known = points[np.isfinite(points).all((1, 2))]

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from multiprocessing import connection
 from types import FrameType, TracebackType
@@ -52,6 +53,19 @@ class Interrupts:
             raise Stopped(SystemExit(128 + signal.SIGTERM))
         if self.received == signal.SIGINT:
             raise Stopped(KeyboardInterrupt("stopped after the step under way; run again to go on from there"))
+
+
+def refuse_while_starting() -> None:
+    """Raise `RuntimeError` where this process of `multiprocessing` is only being started.
+
+    Python imports the main script in it again; one without a guard begins its work anew there, and so on for ever.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            f"Expected the calls of {getattr(sys.modules.get('__mp_main__'), '__file__', 'the script')} to stand under "
+            '`if __name__ == "__main__":`, because several processes are started, each of which reads it; add that '
+            "line, or say jobs=1"
+        )
 
 
 def end_with_parent() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from lsdkit.common.landmarks import anchor_points, denormalise, normalise
+from lsdkit.common.landmarks import anchor_points, complete, denormalise, normalise
 from lsdkit.data.annotators import Annotator, Dlib
 from lsdkit.data.pictures import LeftOut
 
@@ -24,8 +24,8 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     p, q = (points @ np.array([1, 1j]) for points in (source, target))
     spread = np.sum(np.abs(p - p.mean()) ** 2)
-    if spread == 0:
-        raise ValueError("Expected points that differ, but all of `source` are one point")
+    if not spread > 0:
+        raise ValueError("Expected points that differ, but all of `source` are one point, or unknown")
     a = np.sum((p - p.mean()).conj() * (q - q.mean())) / spread
     b = q.mean() - a * p.mean()
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
@@ -34,18 +34,19 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def align(image: Image.Image, points: np.ndarray, size: int) -> tuple[Image.Image, np.ndarray]:
     """Crop of `size` x `size` with eyes and mouth at `TARGETS`, and the landmarks in [-1, 1] of it.
 
-    `points` (68, 2) are pixel positions of `image`. Area outside the photograph repeats its border. A strong
-    reduction is made in steps of whole numbers first, so that the crop is antialiased.
+    `points` (68, 2) are pixel positions of `image`; single ones may be NaN. Area outside the photograph repeats its
+    border. A strong reduction is made in steps of whole numbers first, so that the crop is antialiased.
     """
     points = np.asarray(points, dtype=float)
-    matrix = similarity(anchor_points(points), TARGETS * size - 0.5)
+    known = complete(points)
+    matrix = similarity(anchor_points(known), TARGETS * size - 0.5)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     crop_points = points @ matrix[:, :2].T + matrix[:, 2]
     step = max(1, int(1 / scale))
     if step > 1:
         image = image.reduce(step)
-        points = (points + 0.5) / step - 0.5
-        matrix = similarity(anchor_points(points), TARGETS * size - 0.5)
+        known = (known + 0.5) / step - 0.5
+        matrix = similarity(anchor_points(known), TARGETS * size - 0.5)
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
     pixels = _warp(np.asarray(image, dtype=np.float32), inverse, size)
     return Image.fromarray(pixels), normalise(crop_points, size, size)

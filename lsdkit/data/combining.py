@@ -15,8 +15,8 @@ from PIL import Image
 
 from lsdkit.common.bars import open_bar
 from lsdkit.common.paths import resolve
-from lsdkit.data.preparing import hold_folder, keep_finished, refuse_another_source
-from lsdkit.data.store import KINDS, Store
+from lsdkit.data.preparing import keep_finished, refuse_another_source
+from lsdkit.data.store import KINDS, Store, hold_folder
 from lsdkit.data.viewing import View
 from lsdkit.data.writer import StoreWriter
 
@@ -61,7 +61,11 @@ def join_stores(paths: Sequence[str | Path], out: str | Path, *, kind: str = "",
     source = " + ".join(str(path.resolve()) for path in sources)
     with hold_folder(out):
         refuse_another_source(out, "join", source)
-        return keep_finished(out, settings) or _join(stores, out, source, settings, progress)
+        if kept := keep_finished(out, settings):
+            return kept
+        for store in stores.values():
+            store.verify()
+        return _join(stores, out, source, settings, progress)
 
 
 def view_store(
@@ -107,6 +111,7 @@ def derive_store(
     with hold_folder(out):
         if kept := keep_finished(out, settings):
             return kept
+        store.verify()
         with StoreWriter(out) as writer:
             writer.inherit(store)
             for face, picture, points in zip(faces.itertuples(), pictures, landmarks, strict=True):

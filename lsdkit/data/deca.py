@@ -108,8 +108,10 @@ def _name_place(folder: str) -> str:
 
 
 def _read_points(file: Path) -> np.ndarray:
-    rows = [line.replace(",", " ").split() for line in file.read_text().split("\n") if line.strip()]
     try:
+        rows = [
+            line.replace(",", " ").split() for line in file.read_bytes().decode("utf-8-sig").split("\n") if line.strip()
+        ]
         points = np.array(rows, dtype=float)
     except ValueError as error:
         raise ValueError(f"Expected 68 rows of numbers in {file}, but could not read them: {error}") from error

@@ -9,7 +9,6 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsdkit.common import files
 from lsdkit.common.expressions import CLASSES
 from lsdkit.common.paths import resolve
 from lsdkit.data import annotators
@@ -27,10 +25,11 @@ from lsdkit.data.deca import read_deca
 from lsdkit.data.decoding import LEAST, MOST
 from lsdkit.data.landmark_tables import read_table
 from lsdkit.data.pictures import RULES, is_special, quote_name
+from lsdkit.data.plausibility import judge_landmarks
 from lsdkit.data.readers import Listing, leave_out_listed, read_csv, read_folder, read_release
 from lsdkit.data.release import RENDERED_MARK, SIDE
 from lsdkit.data.sharing import share_points
-from lsdkit.data.store import Store
+from lsdkit.data.store import Store, hold_folder, read_manifest
 from lsdkit.data.unpacking import check_unpacked
 from lsdkit.data.writer import StoreWriter, write_store
 
@@ -184,8 +183,12 @@ def _prepare(
     _refuse_size(size)
     listing = leave_out_listed(listing, leave_out) if leave_out else listing
     size = size or (SIDE if crop else None)
-    points, why_missing = _read_landmarks(landmarks, listing.table["key"], iscrop_false)
-    given, why_missing = listing.landmarks | points, listing.why_missing | why_missing
+    points, why_missing = _read_landmarks(landmarks, listing, iscrop_false, crop)
+    own = listing.landmarks
+    if own and settings["reader"] == "release" and not listing.rendered:
+        own, doubt = _judge(own, listing, listing.root / "faces.csv", crop)
+        why_missing = doubt | why_missing
+    given, why_missing = own | points, listing.why_missing | why_missing
     if crop and given.keys() >= set(listing.table["key"]):
         transform = Crop(size, given)  # no annotator is needed
     else:
@@ -214,9 +217,12 @@ def _prepare(
             return write_store(out, listing.table, given, transform=replace(transform, known=known), **about)
 
 
-def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read_landmarks(
+    spec: str, listing: Listing, iscrop_false: bool, crop: bool
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Landmarks from the files that `spec` names, by key, and why faces that files are there for have none."""
     kind, _, place = spec.partition(":")
+    keys = listing.table["key"]
     if not spec or spec in annotators.NAMES:
         return {}, {}
     if kind == "deca" and place:
@@ -227,8 +233,17 @@ def _read_landmarks(spec: str, keys: pd.Series, iscrop_false: bool) -> tuple[dic
         if not points.keys() & set(keys):
             none = f"none of its {len(points)} keys is a face"
             raise ValueError(f"Expected keys such as {keys.iloc[0]!r} in {place}, but {none}")
-        return points, {}
+        return _judge(points, listing, place, crop)
     raise ValueError(f"Expected `landmarks` to be dlib, face-alignment, deca:DIR or table:FILE, but got {spec!r}")
+
+
+def _judge(
+    points: Mapping[str, np.ndarray], listing: Listing, source: str | Path, crop: bool
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`judge_landmarks` of those faces that are there."""
+    places = {key: listing.root / path for key, path in zip(listing.table["key"], listing.table["path"], strict=True)}
+    own = {key: each for key, each in points.items() if key in places}
+    return judge_landmarks(own, places, source, anywhere=crop)
 
 
 def _refuse_size(size: int | None) -> None:
@@ -271,7 +286,7 @@ def refuse_another_source(out: Path, reader: str, source: Path) -> None:
     """Raise `ValueError` where `out` holds the store of another source: it would be lost."""
     if not (out / "manifest.json").is_file():
         return
-    manifest = files.read_json(out / "manifest.json")
+    manifest = read_manifest(out)
     if (manifest["settings"].get("reader"), manifest["source"]) != (reader, str(source)):
         raise ValueError(
             f"Expected {out} to be free or a store of {source}, but it holds one of {manifest['source']}; "
@@ -281,7 +296,7 @@ def refuse_another_source(out: Path, reader: str, source: Path) -> None:
 
 def keep_finished(out: Path, settings: dict) -> Store | None:
     """The store in `out` where it was made with these settings and its checksums hold; None has it made again."""
-    if not (out / "manifest.json").is_file() or files.read_json(out / "manifest.json").get("settings") != settings:
+    if not (out / "manifest.json").is_file() or read_manifest(out)["settings"] != settings:
         return None
     try:
         store = Store.open(out)
@@ -290,8 +305,3 @@ def keep_finished(out: Path, settings: dict) -> Store | None:
         warnings.warn(f"{damage}; it is made again", stacklevel=3)
         return None
     return store
-
-
-def hold_folder(out: Path) -> AbstractContextManager[None]:
-    """Hold the lock of an output folder; the system frees it when a process dies."""
-    return files.hold_lock(out.parent / f".{out.name}.lock")

@@ -19,6 +19,8 @@ import pandas as pd
 
 from lsdkit.common.expressions import CLASSES, EXPRESSIONS, EXTRA, SPELLINGS, index_of, name_of, recognise
 from lsdkit.common.seeds import numpy_generator
+from lsdkit.common.tables import WIDE, check_csv, parse_csv
+from lsdkit.common.tables import read_csv as read_table
 from lsdkit.data.landmark_tables import extract_points
 from lsdkit.data.pictures import SUFFIXES, explain_suffix, quote_name
 from lsdkit.data.release import CLASS_FOLDERS, FOLDER_OF_SPLIT, LIST_HEADER, TEST, TRAIN, VALIDATION
@@ -126,17 +128,13 @@ def read_csv(file: str | Path, *, split: str = "", validation: float = 0.2, seed
     are refused, since data sets number their classes differently; a value that is no expression leaves its row out as
     "unknown_class". Without a column split, `split` and `validation` act as in `read_folder` (whole people where the
     column subject names some), and rows without an expression go to "test". Raises `ValueError` naming missing columns,
-    and for a file that is no CSV in UTF-8.
+    and as `lsdkit.common.tables.read_csv` does for a file that is no CSV in UTF-8.
     """
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"Expected a CSV file with the columns path and expression, but {file} is not a file")
     check_split(split, validation)
-    try:
-        data = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except ValueError as error:  # of pandas and of UTF-8, neither of which names the file
-        raise ValueError(f"Expected a CSV file in UTF-8, but {file} cannot be read as one: {error}") from error
-    data.columns = [str(name).strip() for name in data.columns]
+    data = read_table(file, skipinitialspace=True)
     for name in ("path", "expression"):
         if name not in data.columns:
             near = get_close_matches(name, data.columns, 1, 0.5)
@@ -283,23 +281,51 @@ def _list_tests(folder: Path) -> list[dict]:
     """Rows of the release's test folder: the list file's order and labels, then images that it does not name."""
     images, listed = list_images(folder), {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() not in SUFFIXES and _is_list(path)):
-        lines = pd.read_csv(path, dtype=str, keep_default_na=False)
-        listed = dict(zip(lines.iloc[:, 0].str.strip(), lines.iloc[:, 1].str.strip(), strict=True))
+        listed = _read_list(path, images)
     rows = []
     for name in dict.fromkeys([*listed, *images]):
-        code = listed.get(name, "")
-        label = name_of(int(code) if re.fullmatch(r"[0-5]", code) else index_of(code)) if code not in ("", "-1") else ""
+        label = listed.get(name, "")
         key = f"test/{Path(name).with_suffix('').as_posix()}"
         rows.append(make_row(key, "test", label, "", f"{folder.name}/{name}"))
     return rows
 
 
+def _read_list(path: Path, images: list[str]) -> dict[str, str]:
+    """Image -> its expression, "" = not told, of the release's list file, in its order.
+
+    A name without an ending is that of the one image called so. Raises `ValueError`, naming the line, for an answer
+    that is no expression, for a repeated name, and where the folder holds none of the listed images.
+    """
+    lines, listed = read_table(path, LIST_HEADER.split(",")), {}
+    whole, stems = set(images), {}
+    for image in images:
+        stems.setdefault(image.rpartition(".")[0], []).append(image)
+    for number, (name, code) in enumerate(
+        zip(lines["image"].str.strip(), lines["expression"].str.strip(), strict=True), 2
+    ):
+        same = stems.get(name, ())
+        name = same[0] if name not in whole and len(same) == 1 else name
+        if not name or name in listed:
+            raise ValueError(f"Expected each image of {path} once, but line {number} has {name or 'none'!r}")
+        try:
+            known = code not in ("", "-1")
+            listed[name] = name_of(int(code) if re.fullmatch("[0-5]", code) else index_of(code)) if known else ""
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    if images and not whole & set(listed):
+        first = next(iter(listed), "nothing")
+        raise ValueError(f"Expected {path} to list images of its folder, such as {images[0]}, but got {first}")
+    return listed
+
+
 def _is_list(path: Path) -> bool:
-    """Whether a file begins with the line `image,expression`."""
+    """Whether a file begins with the line `image,expression`, whatever separates the two, in UTF-8 or UTF-16."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        return stream.readline(64).decode("utf-8-sig", "replace").replace(" ", "").strip() == LIST_HEADER
+        start = stream.read(128)
+    text = start.decode("utf-16" if start.startswith(WIDE) else "utf-8-sig", "replace")
+    return re.match(r"\s*image\s*[,;\t]\s*expression\s*[,;]*\s*[\r\n]", text + "\n") is not None
 
 
 def make_row(*values: str) -> dict[str, str]:
@@ -321,9 +347,14 @@ def tabulate(rows: list[dict]) -> pd.DataFrame:
 def _add_release_table(listing: Listing) -> Listing:
     """Take subjects, landmarks and test labels from the folder's faces.csv, matched by key."""
     file, table, text = listing.root / "faces.csv", listing.table, ["key", "expression", "subject"]
-    given = pd.read_csv(file, dtype=dict.fromkeys(text, str), keep_default_na=False)
+    check_csv(file)
+    given = parse_csv(file, dtype=dict.fromkeys(text, str))
     if missing := set(text) - set(given.columns):
         raise ValueError(f"Expected the columns key, expression and subject in {file}, but lacks {_join(missing)}")
+    if given["key"].duplicated().any():
+        raise ValueError(
+            f"Expected each key once in {file}, but {given['key'][given['key'].duplicated()].iloc[0]!r} repeats"
+        )
     if "x0" in given.columns:
         listing.landmarks = extract_points(given[given["key"].isin(table["key"])], file)
     listing.rendered = "variant" in given.columns
@@ -331,6 +362,8 @@ def _add_release_table(listing: Listing) -> Listing:
     if given["expression"].isna().all():
         raise ValueError(f"Expected keys such as {table['key'].iloc[0]!r} in {file}, but none matches an image")
     names = given["expression"].fillna("").str.strip().to_numpy()
+    if unknown := set(names) - {"", *CLASSES}:
+        raise ValueError(f"Expected `expression` in {file} to be one of {', '.join(CLASSES)}, but got {min(unknown)!r}")
     disagree = (names != "") & (table["expression"] != "").to_numpy() & (names != table["expression"].to_numpy())
     if disagree.any():
         row = table[disagree].iloc[0]
@@ -376,10 +409,7 @@ def leave_out_listed(listing: Listing, file: str | Path) -> Listing:
         raise FileNotFoundError(
             f"Expected a CSV file with the column path, of what to leave out, but {file} is no file"
         )
-    try:
-        wanted = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(f"Expected a CSV file in UTF-8, but {file} cannot be read as one: {error}") from error
+    wanted = read_table(file)
     if "path" not in wanted.columns:
         raise ValueError(f"Expected a column path, as in faces.csv of a store, in {file}, but found {_join(wanted)}")
     why = dict(zip(wanted["path"], wanted.get("reason", [""] * len(wanted)), strict=True))

@@ -11,7 +11,9 @@ A store is a folder:
 `lsdkit.data.writer` writes it, under a temporary name and renamed when whole.
 """
 
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, cached_property
 from pathlib import Path
 from shlex import quote
 
@@ -33,6 +35,8 @@ SPLITS = ("train", "validation", "test", "extra")
 COLUMNS = ("key", "split", "expression", "subject", "path")
 CHECKED = ("images.npy", "landmarks.npy", "faces.csv", "left_out.csv")
 LABELS = {"": UNKNOWN} | {name: index for index, name in enumerate(CLASSES)}
+MANIFEST = {"kind": str, "source": str, "size": int}  # what a manifest holds, each of this type
+MANIFEST |= dict.fromkeys(("counts", "checksums", "settings", "left_out", "notes"), dict)
 _AGAIN = "run the `lsdkit prepare` command that made it again, after removing the folder"
 
 
@@ -65,33 +69,40 @@ class Store:
         incomplete or its files disagree. Pixels are not read: `verify` does that.
         """
         path = Path(path)
+        if files.find_older(path):
+            with hold_folder(path):
+                pass
         if not (path / "manifest.json").is_file():
             raise FileNotFoundError(_explain_absence(path))
-        manifest = files.read_json(path / "manifest.json")
-        if (got := manifest.get("format")) != FORMAT:
-            raise ValueError(f"Expected a store of format {FORMAT} in {path}, but got {got!r}; {_AGAIN}")
+        manifest = read_manifest(path)
         if missing := [name for name in CHECKED if not (path / name).is_file()]:
             raise ValueError(f"The store in {path} lacks {', '.join(missing)}; {_AGAIN}")
-        try:
-            faces = pd.read_csv(path / "faces.csv", dtype=str, keep_default_na=False)
-            images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
-            landmarks = np.load(path / "landmarks.npy", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"The store in {path} is damaged ({error}); {_AGAIN}") from error
+        faces = _read_faces(path / "faces.csv")
+        images, landmarks = (_load(path / name, mode) for name, mode in (("images.npy", "r"), ("landmarks.npy", None)))
         count, size = len(faces), manifest["size"]
-        if images.shape != (count, size, size, 3) or images.dtype != np.uint8 or landmarks.shape != (count, POINTS, 2):
-            raise ValueError(
+        if images.shape != (count, size, size, 3) or landmarks.shape != (count, POINTS, 2):
+            raise files.Damaged(
                 f"The files of the store in {path} disagree: {count} rows in faces.csv, images {images.shape}, "
                 f"landmarks {landmarks.shape}, size {size}; {_AGAIN}"
+            )
+        if images.dtype != np.uint8 or landmarks.dtype != np.float32:
+            kinds = f"{images.dtype} and {landmarks.dtype}"
+            raise files.Damaged(
+                f"Expected uint8 and float32 in images.npy and landmarks.npy of {path}, but got {kinds}"
             )
         return cls(path, manifest, faces, images, landmarks)
 
     def verify(self) -> None:
-        """Compare every file's SHA-256 with the manifest's; raises `ValueError` naming the files that changed."""
-        wrong = [name for name, value in self.manifest["checksums"].items() if files.sha256(self.path / name) != value]
+        """Compare every file's SHA-256 with the manifest's; raises `Damaged` naming the files that changed.
+
+        Once in a process, while size and times of the files stay as they are. Whatever trains, predicts, scores or
+        makes another store calls it.
+        """
+        stamps = tuple((name, *_stamp(self.path / name)) for name in CHECKED)
+        wrong = _find_changes(self.path.resolve(), tuple(self.manifest["checksums"].items()), stamps)
         if wrong:
             wrong = ", ".join(wrong)
-            raise ValueError(f"The store in {self.path} is damaged: {wrong} differ from the manifest; {_AGAIN}")
+            raise files.Damaged(f"The store in {self.path} is damaged: {wrong} differ from the manifest; {_AGAIN}")
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -122,7 +133,7 @@ class Store:
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """The images that are not in the store: path, reason and detail, all text."""
-        return pd.read_csv(self.path / "left_out.csv", dtype=str, keep_default_na=False)
+        return _read_text(self.path / "left_out.csv", ("path", "reason", "detail"))
 
     def rows(self, split: str) -> np.ndarray:
         """int64 row numbers of a split, ascending; raises `ValueError` for an unknown split."""
@@ -140,6 +151,78 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, {len(self)} faces, {self.kind}, {self.manifest['size']} px)"
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Hold the lock of a store's folder, which the system frees when a process dies, and mend what a kill has left."""
+    with files.hold_lock(out.parent / f".{out.name}.lock"):
+        files.heal_folder(out)
+        yield
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest of the store in a folder; `ValueError`, naming it, where it is damaged or of another format."""
+    file = path / "manifest.json"
+    manifest = files.read_json(file, _AGAIN)
+    if (got := manifest.get("format")) != FORMAT:
+        raise ValueError(f"Expected a store of format {FORMAT} in {path}, but got {got!r}; {_AGAIN}")
+    wrong = [name for name, kind in MANIFEST.items() if type(manifest.get(name)) is not kind]
+    if not wrong and manifest["kind"] not in KINDS:
+        wrong = ["kind"]
+    sums = manifest["checksums"] if not wrong else {}
+    if wrong or set(sums) != set(CHECKED) or not all(files.CHECKSUM.fullmatch(str(each)) for each in sums.values()):
+        raise files.Damaged(
+            f"{file} is damaged: {', '.join(wrong) or 'checksums'} cannot be what was written; {_AGAIN}"
+        )
+    return manifest
+
+
+def _read_faces(file: Path) -> pd.DataFrame:
+    faces = _read_text(file, (*COLUMNS, "landmarks"))
+    for name, valid in (("split", SPLITS), ("expression", tuple(LABELS))):
+        if len(wrong := np.flatnonzero(~faces[name].isin(valid))):
+            got = faces[name].iloc[wrong[0]]
+            raise files.Damaged(
+                f"Expected `{name}` in {file} to be one of {', '.join(filter(None, valid))}, but face {wrong[0] + 1} "
+                f"has {got!r}; {_AGAIN}"
+            )
+    if faces["key"].duplicated().any():
+        key = faces["key"][faces["key"].duplicated()].iloc[0]
+        raise files.Damaged(f"Expected each key of {file} once, but {key!r} repeats; {_AGAIN}")
+    return faces
+
+
+def _read_text(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of a store, all text."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise files.Damaged(f"{file} is damaged ({error}); {_AGAIN}") from error
+    if tuple(table.columns) != columns or table.isna().any(axis=None):
+        got = ", ".join(map(str, table.columns))[:100]
+        raise files.Damaged(f"Expected {file} to have the columns {', '.join(columns)}, but got {got}; {_AGAIN}")
+    return table
+
+
+def _load(file: Path, mode: str | None) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode=mode, allow_pickle=False)
+    except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:  # numpy names no file
+        raise files.Damaged(f"{file} is damaged ({error}); {_AGAIN}") from error
+
+
+def _stamp(file: Path) -> tuple[int, int, int, int]:
+    try:
+        told = file.stat()
+    except FileNotFoundError:
+        raise files.Damaged(f"The store in {file.parent} lacks {file.name}; {_AGAIN}") from None
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+@cache
+def _find_changes(folder: Path, checksums: tuple[tuple[str, str], ...], stamps: tuple) -> tuple[str, ...]:
+    return tuple(name for name, value in checksums if files.sha256(folder / name) != value)
 
 
 def _explain_absence(path: Path) -> str:

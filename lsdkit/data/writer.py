@@ -68,9 +68,9 @@ class StoreWriter:
 
         face: a row of a table, with the attributes key, split, expression, subject, path; they are stored as text of
         one line (`lsdkit.data.pictures.quote_name`). pixels: uint8 (S, S, 3), or (S, S, 1) for grey, S the same for
-        all. points: (68, 2) in [-1, 1] of the picture, or None. status: where they came from; one that does not begin
-        with "missing" becomes "missing" where they are not all there. digest: what equal pictures have in common; "" =
-        not compared. origin: faces of one origin are never copies of each other.
+        all. points: (68, 2) in [-1, 1] of the picture, or None. status: where they came from; how many are missing is
+        added to one that does not begin with "missing". digest: what equal pictures have in common; "" = not compared.
+        origin: faces of one origin are never copies of each other.
 
         A face whose digest occurred in the same split is not added, except in "test", where a submission needs an
         answer for each image: the caller says so by `leave_out`. `notes` count equal pictures under two expressions
@@ -84,8 +84,9 @@ class StoreWriter:
             self._start = self._write_header()
         self._images.write(np.broadcast_to(pixels, (self.size, self.size, 3)).tobytes())
         points = np.full((POINTS, 2), np.nan) if points is None else np.asarray(points)
-        if not np.isfinite(points).all() and not status.startswith("missing"):
-            status = "missing"
+        missing = int((~np.isfinite(points).all(1)).sum())
+        if missing and not status.startswith("missing"):
+            status = "missing" if missing == POINTS else f"{status}, {missing} missing"
         self.points.append(points)
         self.faces.append(tuple(map(quote_name, (*(getattr(face, name) for name in COLUMNS), status))))
         return []
@@ -137,8 +138,9 @@ class StoreWriter:
             "left_out": lost["reason"].value_counts().to_dict(),
             "notes": self.notes,
         }
-        files.write_json(self.partial / "manifest.json", manifest)
-        _replace(self.partial, self.out)
+        files.write_json(self.partial / "manifest.json", files.seal(manifest))
+        Store.open(self.partial)  # only what can be read takes another store's place
+        files.replace_folder(self.partial, self.out)
         return Store.open(self.out)
 
     def _write_header(self) -> int:
@@ -231,13 +233,3 @@ def _count(faces: pd.DataFrame) -> dict[str, dict[str, int]]:
         if (split, name) in sizes:
             counts.setdefault(split, {})[name] = int(sizes[split, name])
     return counts
-
-
-def _replace(partial: Path, out: Path) -> None:
-    """Put the whole store in place of an older one."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

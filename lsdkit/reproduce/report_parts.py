@@ -12,6 +12,7 @@ from IPython.display import HTML
 
 from lsdkit import __version__
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.common.files import Damaged
 from lsdkit.common.machine import cores
 from lsdkit.common.paths import resolve
 from lsdkit.common.seeds import numpy_generator
@@ -148,6 +149,8 @@ def open_faces(run: Run) -> tuple[Store | None, str]:
     """The store of a run, or None and what became of it."""
     try:
         return run.open_store(), ""
+    except Damaged:
+        raise
     except (FileNotFoundError, ValueError):
         name = resolve(run.store).name
         return None, f"The store of these runs ({name}) is no longer there, or holds other faces: none are shown."

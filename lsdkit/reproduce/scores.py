@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.common.files import Damaged
 from lsdkit.data import release
 from lsdkit.ensembles.rules import BEST_STRONG, ENSEMBLES, WEAK_APPEARANCES, Cell, Selection, select_members
 from lsdkit.ensembles.votes import labelled_splits, read_stack, vote_way
@@ -305,6 +306,8 @@ def read_subjects(run: Run, keys: pd.Series) -> np.ndarray | None:
     """The subject of each of these faces, (B,), from the run's store; None where it is gone or does not say for all."""
     try:
         table = run.open_store().faces.drop_duplicates("key").set_index("key")["subject"]
+    except Damaged:
+        raise
     except (FileNotFoundError, ValueError):
         return None
     subjects = table.reindex(keys).fillna("").to_numpy()

@@ -28,7 +28,7 @@ from lsdkit.reproduce.tables import write_tables
 from lsdkit.training import cost as costs
 from lsdkit.training.identity import describe_change
 from lsdkit.training.lines import EPOCH, describe_time
-from lsdkit.training.ownership import CLAIM, check_owner, identify
+from lsdkit.training.ownership import CLAIM, check_owner, identify, read_whole
 from lsdkit.training.runs import is_finished, list_runs, read_run
 from lsdkit.training.sampling import training_rows
 from lsdkit.training.starting import fingerprint_sources, start_branches
@@ -191,10 +191,10 @@ def make_training_job(folder: Path, entry: Entry, data: str = "") -> Job:
 
 
 def is_done(folder: Path, identity: dict) -> bool:
-    """Whether the folder holds the result of the training of this identity (`ownership.identify`), and its notebook."""
+    """Whether the folder holds the run of this identity (`ownership.identify`), whole, and its notebook."""
     claim, notebook = folder / CLAIM, folder / f"{NOTEBOOK}.ipynb"
     there = is_finished(folder) and claim.is_file() and notebook.is_file()
-    return there and not describe_change(files.read_json(claim), identity)
+    return there and not describe_change(files.read_json(claim), identity) and read_whole(folder) is not None
 
 
 def check_weights(member: Member) -> None:

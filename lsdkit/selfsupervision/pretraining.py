@@ -84,6 +84,7 @@ def pretrain_dino(
     if len(opened) > 1:
         joined = out.with_name(f"{out.name}-joined")
         store = join_stores([each.path for each in opened], joined, kind=kind, progress=progress)
+    store.verify()
     identity = {"settings": asdict(settings), "store": dict(store.manifest["checksums"]), "weights": weights}
     with hold_run_folder(out):
         if is_finished(out):

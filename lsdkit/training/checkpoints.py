@@ -14,15 +14,12 @@ from typing import BinaryIO
 import torch
 
 from lsdkit.common import files
+from lsdkit.common.files import Damaged
 from lsdkit.training.identity import describe_change
 
 NEWEST, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 _MARK = b"lsdkit-sha256:"  # the last bytes of a checkpoint: this mark and 64 hexadecimal digits
 _TAIL = len(_MARK) + 64
-
-
-class Damaged(ValueError):
-    """A file of tensors that is truncated or changed; the message names it."""
 
 
 def save(run_dir: Path | str, state: dict) -> None:
@@ -84,7 +81,7 @@ def save_weights(run_dir: Path | str, state: dict) -> None:
     path = Path(run_dir) / "weights.pt"
     with files.atomic(path) as temporary:
         torch.save(state, temporary)
-    files.write_text(path.with_name("weights.pt.sha256"), f"{files.sha256(path)}  weights.pt\n")
+    files.write_text(_name_checksum(path), f"{files.sha256(path)}  weights.pt\n")
 
 
 def read_weights(run_dir: Path | str) -> dict:
@@ -93,15 +90,26 @@ def read_weights(run_dir: Path | str) -> dict:
     Raises `FileNotFoundError` where a file is missing, `Damaged` where weights.pt does not match its checksum.
     """
     path = Path(run_dir) / "weights.pt"
-    checksum = path.with_name("weights.pt.sha256")
-    for needed in (path, checksum):
+    for needed in (path, _name_checksum(path)):
         if not needed.is_file():
             raise FileNotFoundError(f"Expected {needed.name} in {path.parent}, but there is none; train the run first")
-    if checksum.read_text(encoding="utf-8").split()[:1] != [files.sha256(path)]:
+    check_weights(run_dir)
+    return _load(path, path)
+
+
+def check_weights(run_dir: Path | str) -> None:
+    """Raise `Damaged` where weights.pt and its checksum are there and do not match."""
+    path = Path(run_dir) / "weights.pt"
+    checksum = _name_checksum(path)
+    there = path.is_file() and checksum.is_file()
+    if there and checksum.read_bytes().split()[:1] != [files.sha256(path).encode()]:
         raise Damaged(
             f"The weights {path} are truncated or damaged (their checksum does not match); train the run again"
         )
-    return _load(path, path)
+
+
+def _name_checksum(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _load(source: BinaryIO | Path, path: Path | str) -> dict:

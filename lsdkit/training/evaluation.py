@@ -157,7 +157,9 @@ def load_network(run_dir: Path | str, device: torch.device | str = "cpu", *, ali
     `FileNotFoundError` for an unfinished run, `checkpoints.Damaged` where weights.pt is not what was written, and
     `ValueError` where its tensors are those of another version of a backbone.
     """
-    member = read_run(run_dir).member
+    run = read_run(run_dir)
+    run.check_file("weights.pt")
+    member = run.member
     network = MultiTask.build(member, torch_generator(member.seed, "load"))
     try:
         network.load_state_dict(checkpoints.read_weights(run_dir)["state"])

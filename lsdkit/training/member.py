@@ -42,7 +42,7 @@ from lsdkit.training.loop import fit
 from lsdkit.training.memory import less_memory
 from lsdkit.training.ownership import claim_folder, find_finished, hold_run_folder, identify
 from lsdkit.training.progress import Progress
-from lsdkit.training.runs import FORMAT, Run, read_run, write_run
+from lsdkit.training.runs import FORMAT, Run, read_run, sum_files, write_run
 from lsdkit.training.sampling import batches, count_by_name, training_rows
 from lsdkit.training.starting import start_branches
 
@@ -63,8 +63,9 @@ def train_member(
     """Train one member on a store and leave its files in `folder` (see `lsdkit.training.runs`).
 
     A finished run of the same member on the same data is returned untouched; one that was interrupted goes on where it
-    stood. `device` is "auto" (a CUDA device where there is one), "cpu", "cuda" or "cuda:N". A checkpoint is written
-    after each epoch and, inside one, every `checkpoint_every` seconds. `on_epoch` is called with each new row of the
+    stood; one whose files are not what its result tells of is trained again, with a warning. `device` is "auto" (a CUDA
+    device where there is one), "cpu", "cuda" or "cuda:N". A checkpoint is written after each epoch and, inside one,
+    every `checkpoint_every` seconds. `on_epoch` is called with each new row of the
     history. SIGTERM and an interrupt (Ctrl-C, Jupyter's stop button) are answered after the step under way: the
     checkpoint is written, then `SystemExit` or `KeyboardInterrupt` is raised.
 
@@ -270,6 +271,7 @@ def _finish(task: MemberTask, run: Run, progress: Progress) -> Run:
         seconds=progress.seconds + time.monotonic() - start,
         spec_hash=member.spec_hash(),
         weights_sha256=checkpoints.hash_weights(best["state"]),
+        files=sum_files(folder),
         versions=list_versions(),
         notes=tuple(progress.notes),
     )

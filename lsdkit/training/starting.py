@@ -116,7 +116,9 @@ def _heads(network: MultiTask, recipe: Recipe, role: str, name: str, part: Sourc
 def _from_run(network: MultiTask, recipe: Recipe, role: str, name: str, part: Source) -> tuple[Report, dict]:
     """An own run: the emotion branch with the shared layers and the expressions, or the appearance branch."""
     folder = resolve(part.path)
-    donor = read_run(folder).member
+    run = read_run(folder)
+    run.check_file("weights.pt")
+    donor = run.member
     if role == "appearance" and donor.appearance == NO_APPEARANCE:
         raise ValueError(f"Expected the run {part.text} to have an appearance branch, but it is a single-task run")
     theirs = _setting(donor.recipe, role, "emotion" if role == "emotion" else donor.appearance)

@@ -69,8 +69,10 @@ def test_a_finished_join_is_kept_until_a_source_changes(two, tmp_path):
     out = join_stores(paths, tmp_path / "out", progress=False).path
     before = (out / "images.npy").stat().st_mtime_ns
     assert (join_stores(paths, out, progress=False).path / "images.npy").stat().st_mtime_ns == before
-    manifest = files.read_json(paths[1] / "manifest.json")
-    files.write_json(paths[1] / "manifest.json", manifest | {"checksums": manifest["checksums"] | {"faces.csv": "x"}})
+    table, manifest = paths[1] / "faces.csv", files.read_json(paths[1] / "manifest.json")
+    files.write_text(table, table.read_text().replace(",given", ",dlib"))
+    sums = manifest["checksums"] | {"faces.csv": files.sha256(table)}
+    files.write_json(paths[1] / "manifest.json", files.seal(manifest | {"checksums": sums}))
     join_stores(paths, out, progress=False)
     assert (out / "images.npy").stat().st_mtime_ns != before
     with pytest.raises(ValueError, match="holds one of"):

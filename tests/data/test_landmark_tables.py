@@ -35,7 +35,12 @@ def test_table_refuses_pixels_repeats_and_gaps(tmp_path):
     with pytest.raises(ValueError, match="missing: y67"):
         extract_points(table(points).drop(columns="y67"), "a table")
     points[0, 5] = np.nan
+    found = extract_points(table(points), "a table")[KEYS[0]]
+    np.testing.assert_array_equal(np.isfinite(found).all(1), np.arange(68) != 5)  # an empty cell costs its point
+    points[0] = np.nan
     assert list(extract_points(table(points), "a table")) == KEYS[1:2]
+    with pytest.raises(ValueError, match=r"numbers in a table, but x5 of train/ANGER/10 is 'left'"):
+        extract_points(table(points).astype({"x5": object}).replace({"x5": {points[1, 5, 0]: "left"}}), "a table")
     with pytest.raises(FileNotFoundError, match="no file"):
         read_table(tmp_path / "absent.csv")
     np.save(tmp_path / "alone.npy", points)

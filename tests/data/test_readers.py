@@ -8,6 +8,7 @@ import pytest
 from lsdkit.common.landmarks import COORDINATES
 from lsdkit.data.readers import list_folders, list_images, read_csv, read_folder, read_release
 from lsdkit.data.release import CLASS_FOLDERS, LIST_HEADER, TEST, TRAIN, VALIDATION
+from tests.small_release import write_release
 
 
 def touch(folder, *names):
@@ -270,5 +271,74 @@ def test_csv_absent(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", "path,expression\na.jpg,fear\n".encode("utf-16")])
 def test_a_file_that_is_no_table_is_named(tmp_path, content):
     (tmp_path / "faces.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a CSV file in UTF-8, but .*faces.csv cannot be read as one"):
+    with pytest.raises(
+        ValueError, match=r"Expected a CSV file.* but .*faces\.csv is (empty|in another encoding|in UTF-16)"
+    ):
         read_csv(tmp_path / "faces.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,expression\na.jpg,fear,\n", r"2 cells in each line of .*faces\.csv, but line 2 has 3"),
+        ("path,expression\na, b.jpg,fear\n", r"line 2 has 3: put a cell with a comma in quotes"),
+        ("path,expression,split\na.jpg,fear\n", r"line 2 has 2"),
+        (
+            "path;expression\na.jpg;fear\n",
+            r"commas between the cells of .*faces\.csv, but its first line has semicolons",
+        ),
+        ("path,path,expression\na.jpg,b.jpg,fear\n", r"each column of .*faces\.csv once, but 'path' repeats"),
+        ('path,expression\n"a.jpg,fear\n', r"line 2 of .*faces\.csv is none"),
+        ("path,expression\ncaf\udce9.jpg,fear\n", r"line 2 of .*faces\.csv is in another encoding"),
+    ],
+)
+def test_a_table_whose_cells_would_shift_is_refused_by_line(tmp_path, text, message):
+    file = tmp_path / "faces.csv"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=message):
+        read_csv(file)
+
+
+def test_commas_at_the_end_of_all_lines_and_a_byte_order_mark_cost_nothing(tmp_path):
+    file = tmp_path / "faces.csv"
+    file.write_bytes('path,expression,\na.jpg,fear,\n"b, c.jpg",sad,\n'.encode("utf-8-sig"))
+    assert read_csv(file, split="train").table["path"].tolist() == ["a.jpg", "b, c.jpg"]
+
+
+LISTS = {
+    "commas at the end": "image,expression,\n1.jpg,3,\n0.jpg,0,\n",
+    "no endings": "image,expression\n1,3\n0,0\n",
+    "names and blanks": "image, expression\r\n1.jpg, happy\r\n0.jpg, ANGRER\r\n",
+}
+
+
+@pytest.mark.parametrize("text", LISTS.values(), ids=LISTS)
+def test_the_releases_list_is_read_as_it_is_meant(tmp_path, text):
+    root = write_release(tmp_path / "release", rendered=False)
+    (root / TEST / "list.csv").write_bytes(text.encode())
+    table = read_release(root).table.query("split == 'test'")
+    assert table[["key", "expression", "path"]].to_numpy().tolist() == [
+        ["test/1", "HAPPINESS", f"{TEST}/1.jpg"],
+        ["test/0", "ANGER", f"{TEST}/0.jpg"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image;expression\n1.jpg;3\n", r"commas between the cells of .*list\.csv"),
+        ("image,expression\n1.jpg,3\n".encode("utf-16"), r"list\.csv is in UTF-16"),
+        ("image,expression\n1.jpg,3,\n", r"list\.csv, but line 2 has 3"),
+        ("image,expression\n1.jpg,9\n", r"list\.csv, line 2: Expected the name of an expression, but got '9'"),
+        ("image,expression\n1.jpg,3\n1.jpg,3\n", r"each image of .*list\.csv once, but line 3 has '1\.jpg'"),
+        (
+            "image,expression\na.jpg,3\nb.jpg,3\n",
+            r"list\.csv to list images of its folder, such as 0\.jpg, but got a\.jpg",
+        ),
+    ],
+)
+def test_a_list_that_would_cost_labels_in_silence_is_refused(tmp_path, content, message):
+    root = write_release(tmp_path / "release", rendered=False)
+    (root / TEST / "list.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        read_release(root)

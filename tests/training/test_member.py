@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from lsdkit.common import files
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.seeds import torch_generator
 from lsdkit.data.store import Store
@@ -554,3 +556,55 @@ def test_scores_look_at_faces_as_their_store_cuts_them(tiny_store):
     seen.clear()
     evaluation.predict_logits(network.train(), np.asarray(tiny_store.images), rows, member, place)
     torch.testing.assert_close(seen[0], window)  # faces that are given alone are aligned ones
+
+
+def check_run(folder):
+    read_run(folder).check_files()
+
+
+@pytest.mark.parametrize("damage", ["weights.pt", "predictions.csv", "history.csv", "bag.csv", "result.json", "lost"])
+def test_a_finished_run_whose_files_changed_is_trained_again(damage, store, reference, tmp_path):
+    folder = shutil.copytree(reference[0], tmp_path / "run")
+    if damage == "lost":
+        (folder / "predictions.csv").unlink()
+    else:
+        content = bytearray((folder / damage).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / damage).write_bytes(content)
+    with pytest.raises(files.Damaged, match=r"train the run again"):
+        check_run(folder)
+    with pytest.warns(UserWarning, match="is trained again") as told:
+        train(store, folder)
+    assert str(folder / damage) in str(told[0].message) or damage == "lost"
+    same_run(folder, reference)
+    run = train(store, folder)  # which is whole now: nothing is warned of
+    assert set(run.files) == {"history.csv", "predictions.csv", "bag.csv", "landmarks.csv", "weights.pt"}
+
+
+def test_zeroed_predictions_and_weights_of_another_run_are_told_as_such(store, reference, tmp_path):
+    folder = shutil.copytree(reference[0], tmp_path / "run")
+    other = train(store, tmp_path / "other", replace(MEMBER, seed=1))
+    for name in ("weights.pt", "weights.pt.sha256"):  # which go together, and belong to another result
+        shutil.copy(other.folder / name, folder / name)
+    with pytest.raises(files.Damaged, match=r"run/weights\.pt is damaged: it is not what result\.json tells of"):
+        evaluation.load_network(folder)
+    table = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
+    table[list(EXPRESSIONS)] = 0.0
+    table.to_csv(folder / "predictions.csv", index=False)
+    with pytest.raises(files.Damaged, match=r"predictions\.csv is damaged"):
+        read_run(folder).read_predictions()
+
+
+def test_a_run_of_an_earlier_version_is_read_and_its_weights_are_judged_by_their_own_checksum(
+    store, reference, tmp_path
+):
+    folder = shutil.copytree(reference[0], tmp_path / "run")
+    result = files.read_json(folder / "result.json")
+    del result["files"], result[files.SEAL]
+    files.write_json(folder / "result.json", result)
+    assert train(store, folder).files == {}
+    with (folder / "weights.pt").open("ab") as stream:
+        stream.write(b"more")
+    with pytest.warns(UserWarning, match=r"trained again: The weights .*weights\.pt are truncated or damaged"):
+        train(store, folder)
+    same_run(folder, reference)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -75,7 +76,11 @@ def test_a_damaged_or_foreign_result_is_named(tmp_path):
     with pytest.raises(ValueError, match="Expected format 1"):
         read_run(tmp_path)
     write_run(make_run(tmp_path, Member(recipe=SMOKE)))
-    path.write_text(path.read_text().replace('"heads"', '"horns"'))
+    changed = json.loads(path.read_text().replace('"heads"', '"horns"'))
+    path.write_text(json.dumps(changed))
+    with pytest.raises(files.Damaged, match=r"result\.json is damaged: it is not what was written"):
+        read_run(tmp_path)
+    files.write_json(path, files.seal(changed))
     with pytest.raises(ValueError, match=r"settings of this version of lsdkit in .*result\.json.*horns"):
         read_run(tmp_path)
 
@@ -152,3 +157,44 @@ def test_a_member_comes_back_from_its_run(recipe, tmp_path):
     back = read_run(tmp_path).member
     assert back == member
     assert back.spec_hash() == member.spec_hash()
+
+
+@pytest.mark.parametrize("name", ["metrics", "member", "store", "counts", "kind", "best_epoch", "seconds"])
+@pytest.mark.parametrize("value", [None, "text", [1], "absent"])
+def test_a_result_that_lacks_something_is_named(tmp_path, name, value):
+    if isinstance(value, str) and name == "kind" and value == "text":
+        pytest.skip("a text is what it is")
+    write_run(make_run(tmp_path, Member(recipe=SMOKE)))
+    result = files.read_json(tmp_path / RESULT)
+    if value == "absent":
+        del result[name]
+    else:
+        result[name] = value
+    files.write_json(tmp_path / RESULT, files.seal(result))
+    with pytest.raises(ValueError, match=rf"'{name}' in .*result\.json.*train the run again"):
+        read_run(tmp_path)
+
+
+GOOD = "key,split,expression,ANGER,DISGUST,FEAR,HAPPINESS,SADNESS,SURPRISE"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        GOOD + "\n",
+        GOOD + "\na,validation,FEAR,nan,0,0,0,0,1\n",
+        GOOD + "\na,validation,FEAR,,0,0,0,0,1\n",
+        GOOD + "\na,validation,FEAR,0,0,0,0,0,0\n",
+        GOOD + "\na,validation,FEAR,-1,0,0,0,1,1\n",
+        GOOD + "\na,validation,FEAR,x,0,0,0,0,1\n",
+        GOOD + "\na,validation,FEAR,0,0,0,0,1\n",
+        GOOD.replace(",", ";") + "\na;validation;FEAR;0;0;0;0;0;1\n",
+        "key,split\na,b\n",
+        GOOD + "\né,validation,FEAR,0,0,0,0,0,1\n",
+    ],
+)
+def test_predictions_that_can_be_none_are_named(tmp_path, text):
+    (tmp_path / "predictions.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(files.Damaged, match=r"predictions\.csv.*train the run again"):
+        make_run(tmp_path, Member(recipe=SMOKE)).read_predictions()
