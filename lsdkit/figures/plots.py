@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import figure, ticker
+from matplotlib.text import Text
 
 from lsdkit.common.expressions import EXPRESSIONS
 
@@ -52,11 +53,20 @@ def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     def draw_in_style(*args: object, **options: object) -> Figure:
         with mpl.rc_context(STYLE):
             drawn = draw(*args, **options)
+        _take_names_as_they_are(drawn)
         first = re.split(r"[.;]\s|[.]$|, see `", draw.__doc__ or "", maxsplit=1)[0]
         drawn.about = drawn.about or re.sub(r"`|,? \((?:\w+, )+\w+\)", "", first)  # without shapes
         return drawn
 
     return draw_in_style
+
+
+def _take_names_as_they_are(drawn: figure.Figure) -> None:
+    """Names of files, people and runs are data: a "$" in them begins no formula. Powers of ten stay formulae."""
+    axes = (axis for ax in drawn.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log")
+    powers = {id(text) for axis in axes for text in axis.findobj(Text)}
+    for text in drawn.findobj(Text):
+        text.set_parse_math(id(text) in powers)
 
 
 class Figure(figure.Figure):
@@ -258,8 +268,10 @@ def score_differences(
         ax.hlines(place, low, high, color=MAIN, lw=2.6, alpha=0.55)
         ax.plot(pairs, np.full(len(pairs), place - 0.2), "o", ms=6, mfc="none", mec=SECOND)
         ax.plot(value, place, "o", color=MAIN, ms=8)
-        ax.text(value, place + 0.17, f"{value:+.3f} [{low:+.3f}, {high:+.3f}]", ha="center", va="top", fontsize=9)
-    ax.axvline(0, color=INK, lw=1.2, ls="--")
+        behind = {"color": "white", "pad": 1.5, "lw": 0}
+        said = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        ax.text(value, place + 0.19, said, ha="center", va="top", fontsize=9, bbox=behind)
+    ax.axvline(0, color=INK, lw=1.2, ls="--", zorder=0.9)
     reach = 1.15 * max(0.02, *(abs(end) for pair in intervals for end in pair), *(abs(v) for own in each for v in own))
     ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.5), xlabel=label)
     ax.set_yticks(range(len(names)), names)
