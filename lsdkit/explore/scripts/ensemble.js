@@ -212,7 +212,7 @@ function drawCurve(curves, sizes) {
   return drawn;
 }
 
-// Shares of faces on which two members answer differently, darkest where most.
+// Shares of faces on which two members answer differently, strongest where most.
 function drawDisagreement(apart, chosen, names) {
   const side = Math.max(5, Math.min(24, Math.floor(200 / chosen.length)));
   const size = side * chosen.length;
