@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lsdkit.ensembles import calibration
+from lsdkit.ensembles.diversity import score_answers
 from lsdkit.ensembles.votes import labelled_splits, name_run, read_stack, vote_way
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
@@ -37,7 +38,7 @@ def select_greedily(labels: np.ndarray, stack: np.ndarray, rounds: int = ROUNDS)
     chosen, scores, total, faces = [], [], np.zeros(stack.shape[1:]), np.arange(len(labels))
     for size in range(1, rounds + 1):
         tried = (total + stack) / size  # (M, B, 6)
-        score = _score_all(labels, tried.argmax(2))
+        score = score_answers(labels, tried.argmax(2))
         loss = -np.log(np.maximum(tried[:, faces, labels], _TINY)).mean(1)
         best = int(np.lexsort((loss, -score))[0])
         chosen.append(best)
@@ -100,7 +101,7 @@ def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None
     labels = {split: labels_of(faces) for split, (faces, _) in seen.items()}
     votes = {split: {} for split in seen}
     truth, stack = labels["validation"], seen["validation"][1]
-    best = int(_score_all(truth, stack.argmax(2)).argmax())
+    best = int(score_answers(truth, stack.argmax(2)).argmax())
     greedy, weights = select_greedily(truth, stack), fit_weights(truth, stack)
     temperatures = calibrate_members(truth, stack)
     one = calibration.fit_temperature(truth, soft_vote(stack, way))
@@ -120,7 +121,7 @@ def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None
         PLAIN: f"all {len(runs)}, each one vote",
         "best member": names[best],
         "greedy selection": f"{len(greedy)} votes of {len(set(greedy))} members, most by {names[_most_common(greedy)]}",
-        "weighted vote": f"{(weights > 0.01).sum()} members with more than 1%, most {names[weights.argmax()]}",
+        "weighted vote": f"{weights.max():.0%} is {names[weights.argmax()]}'s, {(weights > 0.01).sum()} above 1%",
         "vote of calibrated members": f"temperatures {temperatures.min():.2f} to {temperatures.max():.2f}",
         "plain vote, calibrated": f"temperature {one:.2f}",
     }
@@ -160,13 +161,6 @@ def _judge(name: str, faces: pd.DataFrame, votes: Mapping[str, np.ndarray], subj
     gain = metrics.bootstrap_difference(truth, answers, plain, groups=people if known else None)
     ece = calibration.calibration_error(calibration.bin_confidence(truth, votes[name]))
     return [metrics.macro_f1(truth, answers), gain["value"], gain["low"], gain["high"], ece]
-
-
-def _score_all(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Macro F1 of each of several members, (M,), from labels (B,) and answers (M, B)."""
-    k = len(metrics.INDICES)
-    counts = np.stack([np.bincount(labels * k + each, minlength=k * k) for each in answers])  # (M, K * K)
-    return metrics.f1_from_confusion(counts.reshape(-1, k, k)).mean(1)
 
 
 def _most_common(chosen: Sequence[int]) -> int:

@@ -88,10 +88,10 @@ def diversity(pairs: pd.DataFrame) -> Figure:
         ax.scatter(own["kappa"][wins], own["mean"][wins], sizes[wins], color=colour, alpha=0.55, **look)
         ax.scatter(own["kappa"][~wins], own["mean"][~wins], sizes[~wins], facecolor="none", **look)
         ax.scatter([], [], 60, color=colour, alpha=0.55, label=group, **look)
-    ax.scatter([], [], 60, facecolor="none", edgecolor=INK, label="hollow: the vote is not above the better one")
+    ax.scatter([], [], 60, facecolor="none", edgecolor=INK, label="hollow: no gain over the better one")
     ax.set(xlabel="agreement beyond chance (kappa; to the left: more diverse)", ylabel="mean macro F1 of the two")
     ax.margins(0.12)
     ax.grid(color=GRID)
     ax.set_title(f"A pair of members a dot; its size: what their vote gains or loses (largest {most:.3f})", fontsize=10)
-    drawn.legend(loc="outside lower center", ncols=3)
+    drawn.legend(loc="outside lower center", ncols=2)
     return drawn
