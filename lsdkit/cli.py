@@ -87,6 +87,12 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def at_least_one(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, but got {text!r}")
+    return int(text)
+
+
 def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
@@ -127,7 +133,7 @@ def _find_runs(path: str) -> Path:
 STORE = _option("store", "", "folder of a prepared store, which stays as it is", metavar="STORE")
 STORES = _option("stores", "", "folder of a prepared store", metavar="STORE", nargs="+")
 RUNS = _option("runs", "", "folder of runs", metavar="RUNS")
-WORKERS = _option("--jobs", None, "workers (default: all cores)", type=int)
+WORKERS = _option("--jobs", None, "workers (default: all cores)", type=at_least_one)
 DEVICE = _option("--device", "auto", "auto, cpu or cuda (default %(default)s)")
 SETTINGS = _option("--set", "", "over the recipe's: 'name=value name=value'", dest="settings")
 EPOCHS = _option("--epochs", 0, "default: the recipe's")

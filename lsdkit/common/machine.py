@@ -4,8 +4,9 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import psutil
 
@@ -15,8 +16,41 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn")  
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processor cores that this process may use; a container's quota counts, rounded down, as at least one."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(there, int(read_quota())))
+
+
+def read_quota(root: Path = Path("/")) -> float:
+    """The cores that control groups grant this process, of both versions; what there is where none limits it.
+
+    A group's limit holds for those below it. Source: https://docs.kernel.org/admin-guide/cgroup-v2.html and
+    https://docs.kernel.org/scheduler/sched-bwc.html
+    """
+    quotas = [float(os.cpu_count() or 1)]
+    for folder in _list_groups(root):
+        with suppress(OSError, ValueError):  # absent, or "max"
+            quota, period = (folder / "cpu.max").read_text().split()
+            quotas.append(int(quota) / int(period))
+        with suppress(OSError, ValueError):
+            quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            quotas += [quota / period] if quota > 0 else []
+    return min(quotas)
+
+
+def _list_groups(root: Path) -> Iterator[Path]:
+    """The folders of this process's groups and of those above them; a container sees its own as the topmost."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        tops = [root / "sys/fs/cgroup"]
+        tops += [tops[0] / kinds] if "cpu" in kinds.split(",") else []
+        for top in tops:
+            group = top / path.strip("/")
+            yield from (top, group, *(place for place in group.parents if place.is_relative_to(top)))
 
 
 def list_versions(*more: str) -> dict[str, str]:

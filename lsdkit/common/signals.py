@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import connection
 from types import FrameType, TracebackType
 from typing import Self
@@ -66,6 +69,29 @@ def refuse_while_starting() -> None:
             '`if __name__ == "__main__":`, because several processes are started, each of which reads it; add that '
             "line, or say jobs=1"
         )
+
+
+def can_start_processes() -> bool:
+    """Whether processes of `multiprocessing` can be started: they read the main script again, which has to be a file.
+
+    It is none where Python reads it from standard input.
+    """
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or file is None or os.path.isfile(file)
+
+
+@contextmanager
+def tell_broken_pool() -> Iterator[None]:
+    """Say in words why processes of a pool have ended, where one does."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "Expected several processes to work, but one has ended at once. In a script of your own put what calls "
+            'lsdkit under `if __name__ == "__main__":`, because each process reads it; or say jobs=1. Otherwise the '
+            "system ended it: for want of memory, fewer jobs need less"
+        ) from error
 
 
 def end_with_parent() -> None:

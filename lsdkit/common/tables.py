@@ -57,8 +57,8 @@ def check_csv(path: Path | str) -> None:
                     )
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"Expected a CSV file in UTF-8, but line {_find_foreign(path)} of {path} is in another encoding: save it as "
-            "UTF-8"
+            f"Expected a CSV file in UTF-8, but line {_find_foreign(path)} of {path} is in another encoding: save it "
+            "as UTF-8"
         ) from error
     except csv.Error as error:
         raise ValueError(f"Expected a CSV file, but line {lines.line_num} of {path} is none: {error}") from error

@@ -112,7 +112,7 @@ def derive_store(
         if kept := keep_finished(out, settings):
             return kept
         store.verify()
-        with StoreWriter(out) as writer:
+        with StoreWriter(out, faces=len(faces)) as writer:
             writer.inherit(store)
             for face, picture, points in zip(faces.itertuples(), pictures, landmarks, strict=True):
                 writer.add(face, picture, points, face.landmarks)
@@ -143,7 +143,10 @@ def _choose_kind(stores: dict[str, Store], kind: str) -> str:
 
 def _join(stores: dict[str, Store], out: Path, source: str, settings: dict, progress: bool) -> Store:
     size, most = next(iter(stores.values())).manifest["size"], sum(map(len, stores.values()))
-    with StoreWriter(out) as writer, open_bar(total=most, desc="joining", unit="image", disable=not progress) as bar:
+    with (
+        StoreWriter(out, faces=most) as writer,
+        open_bar(total=most, desc="joining", unit="image", disable=not progress) as bar,
+    ):
         for name, store in stores.items():
             for face, image, points in zip(_rename(store.faces, name), store.images, store.landmarks, strict=True):
                 pixels = _resize(image, size)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from lsdkit.common.bars import open_bar
 from lsdkit.common.machine import cores
-from lsdkit.common.signals import end_with_parent
+from lsdkit.common.signals import can_start_processes, end_with_parent, tell_broken_pool
 from lsdkit.data.pictures import LeftOut, open_picture, read_picture
 from lsdkit.data.release import SIDE
 
@@ -58,6 +58,8 @@ def decode_table(
     Plain decoding runs in `jobs` threads (Pillow releases the interpreter's lock). A `transform` runs in `jobs`
     processes and must be picklable, because dlib holds that lock; with `jobs` 1 everything runs in this process.
     """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"Expected `jobs` of at least 1, or None for all cores, but got {jobs}")
     one = partial(_decode_one, root=root, size=size or native_size(table, root), transform=transform)
     rows = table.itertuples(index=False)
     sources = zip(table["key"], table["path"], strict=True)
@@ -112,11 +114,14 @@ def _decode_one(source: tuple[str, str], *, root: Path, size: int, transform: Ca
 @contextmanager
 def _pool(jobs: int, count: int, *, processes: bool) -> Iterator[Callable]:
     """An ordered `map`: in this process for one job or few images, else over threads or fresh processes."""
-    if jobs == 1 or count < 2 * jobs:
+    if jobs == 1 or count < 2 * jobs or (processes and not can_start_processes()):
         yield map
     elif processes:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
+        with (
+            tell_broken_pool(),
+            ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool,
+        ):
             yield partial(pool.map, chunksize=4)
     else:
         with ThreadPoolExecutor(jobs) as pool:

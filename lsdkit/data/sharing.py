@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lsdkit.common.files import tell_full_disk
+
 
 @dataclass(frozen=True)
 class SharedPoints:
@@ -35,8 +37,9 @@ def share_points(points: Mapping[str, np.ndarray], file: Path) -> Iterator[Share
     names = file.with_suffix(".txt")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        np.save(file, np.stack([*points.values()]))
-        names.write_text("".join(f"{key}\0" for key in points), encoding="utf-8", errors="surrogateescape")
+        with tell_full_disk(file.parent):
+            np.save(file, np.stack([*points.values()]))
+            names.write_text("".join(f"{key}\0" for key in points), encoding="utf-8", errors="surrogateescape")
         yield SharedPoints(file)
     finally:
         _read.cache_clear()

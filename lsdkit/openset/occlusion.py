@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 
-from lsdkit.common.files import atomic
-from lsdkit.openset.head import FORMAT, HAIR, cache_folder, load_head
+from lsdkit.openset.head import FORMAT, HAIR, cache_folder, keep, load_head
 from lsdkit.openset.raster import rasterise, vertex_normals
 
 DIRECTIONS = 96
@@ -16,11 +15,7 @@ SLACK = 0.03  # decimetres by which a vertex may lie behind what is seen
 @functools.lru_cache(maxsize=1)
 def openness() -> np.ndarray:
     """Cosine-weighted share of directions from which each vertex is seen, (N,) float32 in [0, 1]; kept in the cache."""
-    cached = cache_folder() / f"openness-{FORMAT}.npy"
-    if not cached.exists():
-        with atomic(cached) as temporary, temporary.open("wb") as stream:
-            np.save(stream, _measure())
-    return np.load(cached, allow_pickle=False)
+    return keep(cache_folder() / f"openness-{FORMAT}.npz", lambda: {"openness": _measure()})["openness"]
 
 
 def _measure() -> np.ndarray:

@@ -21,7 +21,7 @@ from lsdkit.common.bars import open_bar
 from lsdkit.common.files import atomic, hold_lock, read_json, write_json, write_text
 from lsdkit.common.landmarks import COORDINATES
 from lsdkit.common.machine import cores
-from lsdkit.common.signals import end_with_parent
+from lsdkit.common.signals import can_start_processes, end_with_parent, tell_broken_pool
 from lsdkit.data.release import LIST_HEADER, RENDERED_MARK, TEST
 from lsdkit.openset.appearance import check_without
 from lsdkit.openset.develop import encode
@@ -123,12 +123,13 @@ def _render_blocks(
 ) -> Iterator[int]:
     """Render blocks, in this process or in several; yields the number of each as it is done."""
     arguments = (settings["pixels"], settings["seed"], tuple(settings["without"]), device)
-    if jobs == 1:
+    if jobs == 1 or not can_start_processes():
         for number, block in blocks.items():
             yield render_block(partial, number, block, *arguments)
         return
     # Spawned, not forked: this process may hold threads (torch, a notebook's kernel), which a fork would cut.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker)
+    with tell_broken_pool(), pool:
         waiting = [pool.submit(render_block, partial, number, block, *arguments) for number, block in blocks.items()]
         try:
             for done in as_completed(waiting):

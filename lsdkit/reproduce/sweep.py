@@ -151,15 +151,22 @@ def run_sweep(
         sweep.write()
         report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
         environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
-        failed = execute_all(
-            [todo[name] for name in left],
-            jobs,
-            threads,
-            sweep.end_run,
-            environments=environments,
-            timeout=timeout,
-            tell=sweep.tell,
-        )
+        try:
+            failed = execute_all(
+                [todo[name] for name in left],
+                jobs,
+                threads,
+                sweep.end_run,
+                environments=environments,
+                timeout=timeout,
+                tell=sweep.tell,
+            )
+        except KeyboardInterrupt:
+            sweep.write()
+            raise KeyboardInterrupt(
+                f"the sweep was stopped: {len(sweep.done)} of {len(members)} runs are done, those under way have saved "
+                "their work; run the same command again to go on"
+            ) from None
         sweep.write()
         text, broken = sweep.summarise(len(done), failed), bool(failed)
         if sweep.done:

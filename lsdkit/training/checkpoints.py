@@ -16,6 +16,7 @@ import torch
 from lsdkit.common import files
 from lsdkit.common.files import Damaged
 from lsdkit.training.identity import describe_change
+from lsdkit.weights.loading import first_sentence, recognise
 
 NEWEST, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 _MARK = b"lsdkit-sha256:"  # the last bytes of a checkpoint: this mark and 64 hexadecimal digits
@@ -116,7 +117,8 @@ def _load(source: BinaryIO | Path, path: Path | str) -> dict:
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises OSError, RuntimeError or UnpicklingError, none of which names the file
-        raise Damaged(f"{path} is no file of tensors that is safe to read ({type(error).__name__}: {error})") from error
+        what = recognise(Path(path)) or first_sentence(error)
+        raise Damaged(f"{path} is no file of tensors that is safe to read ({type(error).__name__}: {what})") from error
 
 
 def hash_weights(state: dict[str, torch.Tensor]) -> str:

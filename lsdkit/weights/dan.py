@@ -3,6 +3,7 @@
 Wen et al. 2021, "Distract Your Attention", https://arxiv.org/abs/2109.07270, https://github.com/yaoing/DAN.
 """
 
+import re
 from pathlib import Path
 
 import torch
@@ -89,6 +90,7 @@ def from_official(path: Path | str, classes: str = "auto") -> DAN:
         raise ValueError(f"Expected `classes` to be 'auto' or one of {', '.join(ROWS)}, but got {classes!r}")
     if count != len(ROWS[classes]):
         raise ValueError(f"Expected {len(ROWS[classes])} rows for {classes} in {path}, but got {count}")
+    check_name(path, classes)
     order = torch.tensor(rows_to_ours(classes))
     for key in ("fc.weight", "fc.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"):
         if key in tensors:
@@ -101,12 +103,33 @@ def from_official(path: Path | str, classes: str = "auto") -> DAN:
     return network.eval()
 
 
-def _guess_classes(path: Path, count: int) -> str:
+def check_name(path: Path, classes: str) -> None:
+    """Raise `ValueError` where a checkpoint's name says that its rows stand for another data set's classes."""
+    told = _read_name(path)
+    if told and classes not in told:
+        raise ValueError(
+            f"Expected a file of {classes}, but the name of {path} says {' or '.join(told)}, whose rows stand for "
+            "other expressions; name the set that it is, or give the file another name where it is this one"
+        )
+
+
+def _read_name(path: Path) -> list[str]:
+    """The data sets that a file's name speaks of, as the official names do: affecnet8_epoch5.pth, rafdb_epoch21.pth."""
     name = path.name.lower()
-    if count == 8:
-        return "affectnet8"
-    if count == 7 and ("affec" in name) != ("raf" in name):
-        return "affectnet7" if "affec" in name else "rafdb"
+    if ("affec" in name) == ("raf" in name):
+        return []
+    if "raf" in name:
+        return ["rafdb"]
+    number = re.search(r"affect?net[-_ ]?([78])(?!\d)", name)
+    return [f"affectnet{number[1]}"] if number else ["affectnet7", "affectnet8"]
+
+
+def _guess_classes(path: Path, count: int) -> str:
+    fits = [name for name in _read_name(path) or (["affectnet8"] if count == 8 else []) if len(ROWS[name]) == count]
+    if fits:
+        return fits[0]
+    if told := _read_name(path):
+        raise ValueError(f"Expected rows as the name of {path} says, {' or '.join(told)}, but it has {count}")
     raise ValueError(
         f"Expected 8 rows (AffectNet), or 7 and a file name that says AffectNet or RAF-DB, but {path.name} has "
         f"{count}; say `classes`, one of {', '.join(ROWS)}"

@@ -6,6 +6,7 @@ what is stripped is listed below, and only at the start of a key.
 
 import argparse
 import pickle
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -84,10 +85,44 @@ def _read(path: Path) -> object:
         with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's checkpoints keep their arguments so
             return torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        message = f"Expected {path} to hold tensors only, but reading it would run code: refused ({error})"
-        raise ValueError(message) from error
+        raise ValueError(f"Expected {path} to hold tensors only, but {explain_refusal(path, error)}") from error
     except Exception as error:  # each format has exceptions of its own for a cut or damaged file
-        raise ValueError(f"Expected {path} to be a whole weight file, but it cannot be read: {error}") from error
+        what = recognise(path) or f"it cannot be read: {first_sentence(error)}"
+        raise ValueError(f"Expected {path} to be a whole weight file, but {what}") from error
+
+
+def explain_refusal(path: Path, error: pickle.UnpicklingError) -> str:
+    """What a file holds that torch does not read, without its advice to read it all the same."""
+    if what := recognise(path):
+        return what
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named is None:
+        return f"it is damaged or no file of torch's: {first_sentence(error)}"
+    if named[1].split(".")[0] == "numpy":
+        return (
+            f"it holds {named[1]} as well: refused, since a pickle can run code. Whoever made it can save the tensors "
+            "alone: torch.save(network.state_dict(), file)"
+        )
+    return f"reading it would run code, {named[1]}: refused; get a file of tensors alone, such as .safetensors"
+
+
+def recognise(path: Path) -> str:
+    """What a file is instead of weights, and what to do, or ""."""
+    with path.open("rb") as stream:
+        start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start:
+        return "it is empty: get it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer instead of the weights: fetch them with `git lfs pull`"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page instead of the weights: download them again"
+    return "" if any(start) else "it begins with zeros, as a broken copy does: get it again"
+
+
+def first_sentence(error: BaseException) -> str:
+    """The first line of an error, without what it advises."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.split(r"\. |, or |; | In PyTorch| Please", line, maxsplit=1)[0][:200]
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], origin: Path | str) -> Report:

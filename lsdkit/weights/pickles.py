@@ -56,7 +56,8 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except Exception as error:  # a cut pickle raises EOFError, ValueError, IndexError, KeyError, MemoryError, ...
-        raise ValueError(f"Expected {path} to be a whole pickle of arrays, but it cannot be read: {error}") from error
+        what = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ValueError(f"Expected {path} to be a whole pickle of arrays, but it cannot be read: {what}") from error
     if not isinstance(content, dict):
         raise ValueError(f"Expected {path} to hold a dictionary of arrays, but got {type(content).__name__}")
     for key, value in content.items():

@@ -20,6 +20,7 @@ import torch
 from lsdkit.common import files
 from lsdkit.common.paths import resolve
 from lsdkit.method.backbones import timm_config
+from lsdkit.weights.dan import ROWS, check_name
 from lsdkit.weights.dlib import read_dlib
 from lsdkit.weights.loading import dag_name, name_by_position, read_tensors
 
@@ -182,6 +183,7 @@ def tensors(part: Source, dino_key: str = "teacher") -> dict[str, torch.Tensor]:
     if part.published.format == "position":
         content = name_by_position(content, part.published.backbone, path)
     if part.published.format == "dan":
+        _check_rows(part.published, path, content)
         content = {key.removeprefix("features."): value for key, value in content.items()}
     return content
 
@@ -249,6 +251,15 @@ def _fetch(published: Published) -> Path:
     except Exception as error:  # hubs raise errors of requests, urllib, huggingface_hub and the system
         failure = f"fetching them failed ({type(error).__name__}: {error})"
         raise FileNotFoundError(f"{missing} and {failure}; where this machine is offline, {hint}") from error
+
+
+def _check_rows(published: Published, path: Path, content: dict[str, torch.Tensor]) -> None:
+    """Raise `ValueError` where the rows of an official DAN, or its file's name, are another set's."""
+    kind = published.name.removeprefix("dan_")
+    rows, own = len(content["fc.weight"]) if "fc.weight" in content else len(ROWS[kind]), len(ROWS[kind])
+    if rows != own:
+        raise ValueError(f"Expected {own} classes for {published.name}, but {path} has {rows}: name the set that it is")
+    check_name(path, kind)
 
 
 def _check_told_apart(published: Published, path: Path, content: dict[str, torch.Tensor]) -> None:

@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 
 import pytest
 
@@ -53,3 +55,46 @@ def test_a_lock_is_held_by_one_and_freed_after(tmp_path):
         pass
     with files.hold_lock(lock, "somebody works in it", 0.1):
         assert lock.exists()
+
+
+def test_a_link_under_the_temporary_or_the_own_name_is_replaced_and_not_followed(tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("theirs")
+    path = tmp_path / "deep.txt"
+    for link in (path, tmp_path / f".deep.{os.getpid()}.tmp.txt"):
+        link.symlink_to(other)
+    files.write_text(path, "ours")
+    assert (path.read_text(), other.read_text(), path.is_symlink()) == ("ours", "theirs", False)
+
+
+def test_a_full_disk_is_told_with_its_folder(tmp_path, monkeypatch):
+    for error in (OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota")):
+        with pytest.raises(files.DiskFull, match=rf"The disk of {tmp_path} is full"), files.atomic(tmp_path / "x"):
+            raise error
+    with pytest.raises(RuntimeError, match="of torch"), files.atomic(tmp_path / "x"):
+        raise RuntimeError("of torch")
+    monkeypatch.setattr(files, "_free", lambda folder: 4096)
+    with pytest.raises(files.DiskFull, match="is full: 0 MB are free"), files.atomic(tmp_path / "x"):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/2: file write failed")
+    with pytest.raises(files.DiskFull, match="2 MB are missing"):
+        files.check_room(tmp_path, 2 * 10**6 + 4096)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_nothing_can_be_written_nothing_is_held(tmp_path, monkeypatch, number):
+    def refuse(*_: object, **__: object):
+        raise OSError(number, "not here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with files.hold_lock(tmp_path / ".lock"):
+        assert not (tmp_path / ".lock").exists()
+
+
+def test_a_sealed_file_tells_of_a_change(tmp_path):
+    path = tmp_path / "x.json"
+    files.write_json(path, files.seal({"a": [1, 0.1, "é"]}))
+    assert files.read_json(path)["a"] == [1, 0.1, "é"]
+    path.write_text(path.read_text().replace("0.1", "0.2"))
+    with pytest.raises(files.Damaged, match=r"x\.json is damaged: .*; do this"):
+        files.read_json(path, "do this")

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
-from lsdkit.common.machine import cores, peak_memory, resident_memory
+import pytest
+
+from lsdkit.common.machine import cores, peak_memory, read_quota, resident_memory
 
 
 def test_peak_memory_counts_processes_below():
@@ -27,3 +29,32 @@ def test_a_process_that_ended_holds_nothing():
 
 def test_there_is_a_core():
     assert 1 <= cores() <= os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/job/step", {"job/step/cpu.max": "150000 100000"}, 1.5),
+        ("0::/job/step", {"job/step/cpu.max": "max 100000", "job/cpu.max": "50000 100000"}, 0.5),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/../other", {"cpu.max": "30000 100000"}, 0.3),
+        ("3:cpu,cpuacct:/slurm/1", {"cpu,cpuacct/slurm/1/cpu.cfs_quota_us": "25000"}, 0.25),
+        ("3:cpu,cpuacct:/docker/x", {"cpu,cpuacct/cpu.cfs_quota_us": "70000"}, 0.7),  # as a container sees it
+        ("3:cpu,cpuacct:/", {"cpu,cpuacct/cpu.cfs_quota_us": "-1"}, None),
+        ("2:memory:/a", {}, None),
+    ],
+)
+def test_a_quota_of_a_container_counts_as_cores(tmp_path, groups, files, cores):
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+        if "cfs" in name:
+            file.with_name("cpu.cfs_period_us").write_text("100000\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"{groups}\n")
+    assert read_quota(tmp_path) == pytest.approx(cores or os.cpu_count())
+
+
+def test_without_groups_every_core_counts(tmp_path):
+    assert read_quota(tmp_path) == os.cpu_count()

@@ -1,5 +1,8 @@
 """Stores as they are written: what goes in comes out, bit for bit; copies, kills and odd files are noticed."""
 
+import errno
+import io
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lsdkit.common import files
 from lsdkit.data.decoding import LeftOut
 from lsdkit.data.store import Store
 from lsdkit.data.writer import StoreWriter, write_store
@@ -266,3 +270,46 @@ def test_a_block_that_ends_early_leaves_nothing(tmp_path):
     with StoreWriter(tmp_path / "store") as writer:
         writer.add(row("a"), np.zeros((16, 16, 3), np.uint8), None, "missing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_older_store_and_no_half_one(tiny_store, tmp_path, monkeypatch):
+    out = shutil.copytree(tiny_store.path, tmp_path / "store")
+    face = next(tiny_store.faces.itertuples())
+
+    def add_until_full(writer):
+        with writer:
+            for _ in range(3):
+                writer.add(face, np.zeros((40, 40, 3), np.uint8), None, "missing")
+
+    with pytest.raises(files.DiskFull, match=r"The disk of .*\.store\.partial is full: .* MB are missing; make room"):
+        add_until_full(StoreWriter(out, faces=10**13))
+    writer = StoreWriter(out, faces=3)
+
+    class Full(io.BytesIO):
+        def write(self, content):
+            if len(content) > 1000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+        def close(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda *_: Full())
+    with pytest.raises(files.DiskFull, match="is full"):
+        add_until_full(writer)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    Store.open(out).verify()
+
+
+def test_a_link_as_out_is_refused_and_one_in_the_way_of_the_half_store_is_not_followed(tiny_store, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"link is a symbolic link; name .*elsewhere itself"):
+        StoreWriter(tmp_path / "link")
+    (tmp_path / ".store.partial").symlink_to(tmp_path / "elsewhere")
+    with StoreWriter(tmp_path / "store") as writer:
+        writer.add(next(tiny_store.faces.itertuples()), np.zeros((40, 40, 3), np.uint8), None, "missing")
+        writer.finish(kind="rendered", source="noise", settings={})
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["mine.txt"]

@@ -249,3 +249,26 @@ def test_score_differences_draws_interval_mean_and_pairs():
     assert ax.get_xlim()[0] < -0.5
     assert ax.get_xlim()[1] > 0.5
     assert "+0.100 [+0.000, +0.200]" in texts(drawn)
+
+
+def test_names_of_people_files_and_runs_are_no_formulae(generator):
+    name = r"a$_^$b \\frac{ $x^2$ #1"
+    sheet = faceplots.face_sheet(generator.random((2, 8, 8, 3)), [name, "$"])
+    scores = plots.split_densities({"x": {name: generator.random(20)}}, {"x": name})
+    for drawn in (sheet, scores):
+        assert plots.png(drawn).startswith(b"\x89PNG")
+
+
+def test_powers_of_ten_stay_formulae():
+    @plots.styled
+    def draw():
+        """An axis."""
+        drawn, axes = plots.new_axes(1, 1, 3, 2)
+        axes[0, 0].set(yscale="log", ylim=(1, 1e6))
+        return drawn
+
+    drawn = draw()
+    plots.png(drawn)
+    labels = [label for label in drawn.axes[0].yaxis.get_ticklabels() if "10^" in label.get_text()]
+    assert len(labels) > 2
+    assert all(label.get_parse_math() for label in labels)

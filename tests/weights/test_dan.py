@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from lsdkit.common.seeds import torch_generator
 from lsdkit.weights.dan import DAN, ROWS, from_official, rows_to_ours
+from lsdkit.weights.published import parse, tensors
 from tests.weightfiles import dan_state, write_dan
 
 
@@ -143,3 +144,28 @@ def test_faces_are_normalised_as_in_its_training():
         probabilities = network.probabilities(x)
         torch.testing.assert_close(probabilities, network(by_hand)[0].softmax(dim=1))
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("file", "rows", "classes", "message"),
+    [
+        ("rafdb_epoch21.pth", 8, "auto", "rows as the name of .* says, rafdb, but it has 8"),
+        ("affecnet8_epoch5.pth", 7, "auto", "rows as the name of .* says, affectnet8, but it has 7"),
+        ("affecnet7_epoch6.pth", 8, "auto", "affectnet7, but it has 8"),
+        ("affecnet7_epoch6.pth", 7, "rafdb", "a file of rafdb, but the name of .* says affectnet7"),
+        ("rafdb_epoch21.pth", 7, "affectnet7", "a file of affectnet7, but the name of .* says rafdb"),
+    ],
+)
+def test_rows_that_contradict_the_files_name_are_refused(tmp_path, file, rows, classes, message):
+    torch.save({"model_state_dict": dan_state(rows)}, tmp_path / file)
+    with pytest.raises(ValueError, match=message):
+        from_official(tmp_path / file, classes)
+    if classes != "auto":
+        with pytest.raises(ValueError, match=message):
+            tensors(parse(f"dan_{classes}@{tmp_path / file}")[0])
+
+
+def test_a_set_of_other_rows_is_refused_as_a_source(tmp_path):
+    torch.save({"model_state_dict": dan_state(8)}, tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match=r"Expected 7 classes for dan_rafdb, but .*mine\.pth has 8"):
+        tensors(parse(f"dan_rafdb@{tmp_path / 'mine.pth'}")[0])

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -191,3 +192,29 @@ def test_a_port_of_another_model_is_refused():
     for other in wrong:
         with pytest.raises(ValueError, match=message + f"{len(other)} or other shapes"):
             loading.name_by_position(other, "mobilevitv2_050", "port.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 4\n", "Git LFS pointer .*git lfs pull"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>Sign in</html>", "a web page instead of the weights"),
+        (b"", "it is empty"),
+        (bytes(4096), "begins with zeros"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".bin"])
+def test_what_is_in_the_place_of_weights_is_told(tmp_path, content, message, suffix):
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"file\{suffix}.*{message}"):
+        loading.read_tensors(path)
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), {"epoch": 3, "acc": np.float32(0.6)}, np.ones(3)])
+def test_harmless_numpy_beside_tensors_is_told_as_what_it_is_without_advice_to_read_it_all_the_same(tmp_path, value):
+    path = tmp_path / "file.pt"
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "best": value}, path)
+    with pytest.raises(ValueError, match=r"file\.pt .* but it holds numpy\.[\w.]+ as well") as caught:
+        loading.read_tensors(path)
+    assert not any(word in str(caught.value) for word in ("weights_only", "safe_globals", "trust", "\n"))
