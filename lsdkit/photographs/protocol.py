@@ -68,8 +68,8 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 6
-    generator: int = 7  # `lsdkit.openset.release.FORMAT`: which renderer
+    version: int = 7
+    generator: int = 8  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
     validation: int = 600  # rendered faces that choose the epoch
