@@ -309,9 +309,9 @@ def test_the_protocol_is_one_thing():
     ensemble = members_of("ensemble", 2)
     first = members_of("ensemble", 0)  # other networks are another version of the protocol
     assert (PROTOCOL.version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
-        6,
-        "302cc942530d",
-        "7b29877edbba",
+        7,
+        "e931ed0b3727",
+        "cfcc7ee2412c",
         "f8979d7fa3e8",
     )
     fixed = (
