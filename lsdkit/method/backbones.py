@@ -205,21 +205,27 @@ def _without_head(network: nn.Module) -> tuple[nn.Module, int]:
     return nn.Sequential(OrderedDict(list(network.named_children())[:-2])), network.fc.in_features
 
 
-class _FaceGradients(nn.Module):
+class FaceGradients(nn.Module):
     """dlib's face-recognition map and histograms of gradients side by side, each of its own part of an aligned crop.
 
     Two views of a face that err differently: one learned from photographs who people are, the other learned nothing.
-    (B, 3, S, S) in [0, 1] -> (B, 96, 3, 3).
+    Their projection begins with `Directions`, which are to be fitted. (B, 3, S, S) in [0, 1] -> (B, 96, 3, 3).
     """
 
     def __init__(self):
         super().__init__()
         self.face = create("dlib_face")
+        self.face.window = (*self.face.window[:3], recognition.CHIP)
         self.histograms = Backbone(OrientedGradients(), BLOCK, **_AS_IT_IS, window=INNER)
-        self.projection = Projection((self.face.channels, recognition.SIDE), (BLOCK, CELLS - 1), dropout=FACE_DROPOUT)
+        sizes = (self.face.channels, recognition.CHIP_SIDE), (BLOCK, CELLS - 1)
+        self.projection = Projection(*sizes, dropout=FACE_DROPOUT, fixed=True)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the projection sees: the maps (B, 128, 8, 8) and (B, 36, 8, 8)."""
+        return self.face(x), self.histograms(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.projection(self.face(x), self.histograms(x))
+        return self.projection(*self.measure(x))
 
 
 def _narrow(padding: int = 1, ceil_mode: bool = False) -> tuple[nn.Module, int]:
@@ -284,5 +290,5 @@ OWN = {  # name -> what makes its graph and says its channels, and its preproces
         },
     ),
     "gradients": (gradients, _AS_IT_IS),
-    "face_gradients": (lambda: (_FaceGradients(), CHANNELS), _AS_IT_IS),
+    "face_gradients": (lambda: (FaceGradients(), CHANNELS), _AS_IT_IS),
 }

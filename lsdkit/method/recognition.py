@@ -22,6 +22,7 @@ WINDOW = (
 BLOCKS = (32, 32, 32, -64, 64, 64, 64, -128, 128, 128, -256, 256, 256, -256)  # channels; negative: half the size
 TRUNK = 10  # the first blocks: beyond them the maps of a picture of 118 px are smaller than 6 x 6
 SIDE = 6  # of that map
+CHIP, CHIP_SIDE = 150, 8  # pixels of dlib's own crops, which show more, and the side of the map of these
 
 
 class Affine(nn.Module):

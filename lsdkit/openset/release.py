@@ -30,7 +30,7 @@ from lsdkit.openset.head import load_head
 from lsdkit.openset.plan import Row, plan_release, subject_seed
 from lsdkit.openset.render import render_face
 
-FORMAT = 7  # raise it when the same settings give other pictures
+FORMAT = 8  # raise it when the same settings give other pictures
 BLOCK = 32  # faces
 DRAWN = ("style", "intensity", "yaw", "pitch", "roll", "gaze_left", "gaze_up")
 COLUMNS = ("key", "split", "expression", "subject", "variant", "seed", *DRAWN, *COORDINATES)  # of faces.csv

@@ -233,9 +233,10 @@ def shade_pixel(image, row, column, colour, seen, weights, surface, paint, light
             for k in range(3):
                 colour[k] = 0.35 * paint.brows[k] + 0.18 * paint.skin[k]
         elif part == TEETH:
-            colour[0], colour[1], colour[2] = 0.82, 0.77, 0.66
+            shown = _step(z, 1.20, 1.38)  # the sides of the arch lie in the shadow of cheeks and lips
+            colour[0], colour[1], colour[2] = 0.08 + 0.74 * shown, 0.03 + 0.74 * shown, 0.03 + 0.63 * shown
             openness = (0.35 + 0.5 * _step(z, 1.20, 1.48)) * (0.4 + 0.6 * _step(y, 6.56, 6.68))  # lower ones darker
-            gloss = 0.6
+            gloss = 0.6 * shown
         elif part == TONGUE:
             colour[0], colour[1], colour[2] = 0.42, 0.13, 0.13
             openness = 0.08 + 0.45 * _step(z, 1.0, 1.4)

@@ -36,10 +36,10 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             mouthRollLower=0.5, mouthRollUpper=0.4),
         # 4 + 5 + 7 + 10 + 22 + 25 + 26: shouting, teeth bared
         _variant("shouting", share=2.0, browDown=0.8, eyeWide=0.6, eyeSquint=0.3, noseSneer=0.7, mouthUpperUp=0.8,
-            mouthLowerDown=0.9, mouthFunnel=0.3, mouthStretch=0.5, jawOpen=0.7),
+            mouthLowerDown=0.9, mouthFunnel=0.3, mouthStretch=0.5, jawOpen=0.6),
         # 4 + 7 + 10 + 16 + 25 + 27: roaring, the mouth wide open
         _variant("roaring", share=0.6, browDown=1.0, eyeSquint=0.6, noseSneer=0.5, mouthUpperUp=0.8,
-            mouthLowerDown=0.9, mouthStretch=0.5, jawOpen=0.85),
+            mouthLowerDown=0.9, mouthStretch=0.5, jawOpen=0.7),
         # 4 + 7 + 10 + 16 + 25: teeth clenched
         _variant("clenched", browDown=0.8, eyeWide=0.3, eyeSquint=0.5, noseSneer=0.7, mouthUpperUp=0.9,
             mouthLowerDown=1.3, mouthStretch=0.8, jawOpen=0.15),

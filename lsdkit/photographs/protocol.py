@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from lsdkit.data.combining import WHOLE
 from lsdkit.data.release import TRAIN_COUNTS
 from lsdkit.method.backbones import FACE_DROPOUT
-from lsdkit.method.gradients import DROPOUT, RANK
+from lsdkit.method.gradients import DROPOUT, RANK, RIDGE
+from lsdkit.method.recognition import CHIP
 from lsdkit.notebook.parameters import parse_settings
 from lsdkit.photographs.regressions import HOG, HOG_SIDE, NAMES, STRENGTH
 from lsdkit.photographs.views import INNER, VIEWS
@@ -50,9 +51,9 @@ class Group:
 
 
 BAGGED = tuple(range(1, BAGS + 1))
-STRONG = Group(epochs=2)  # few: see docs/benchmark.md
+STRONG = Group(epochs=1)  # few: see docs/benchmark.md
 WEAK = (  # a bag holds a fifth of the faces
-    Group(epochs=6, bags=BAGGED, appearance="mobilevitv2"),
+    Group(epochs=3, bags=BAGGED, appearance="mobilevitv2"),
     Group(epochs=10, bags=BAGGED, recipe="gradients", mix="mixup", appearance="dino", basic_aug=True, view=INNER),
 )
 NETWORKS = {  # model -> the networks that it is made of, which vote
@@ -68,8 +69,8 @@ MODELS = (*NAMES, *NETWORKS)
 class Protocol:
     """Settings of the benchmark; the defaults are the protocol itself."""
 
-    version: int = 6
-    generator: int = 7  # `lsdkit.openset.release.FORMAT`: which renderer
+    version: int = 7
+    generator: int = 8  # `lsdkit.openset.release.FORMAT`: which renderer
     design: str = "varied"  # of `lsdkit.openset.plan.DESIGNS`: equal classes, 600 people, photographic style
     fraction: float = 0.013  # of the LSD release's training faces: 3,606
     validation: int = 600  # rendered faces that choose the epoch
@@ -117,7 +118,9 @@ def list_tuned() -> list[dict[str, str]]:
         ("weight decay", recipe.weight_decay, ONE),
         ("mean of weights of gradients", recipe.averaging, ONE),
         ("strength of augmentation of gradients", recipe.aug_strength, ONE),
-        ("rank of the projection", RANK, BOTH),
+        ("rank of the projection of gradients", RANK, BOTH),
+        ("ridge of the directions of face_gradients, for each feature", RIDGE, BOTH),
+        ("pixels that face_gradients shows the face network", CHIP, BOTH),
         ("dropout of the projection, of gradients and of face_gradients", (DROPOUT, FACE_DROPOUT), BOTH),
         (
             "batch, mean of weights and basic augmentation of face_gradients",

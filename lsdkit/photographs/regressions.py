@@ -33,6 +33,7 @@ from lsdkit.data.shapes import mean_shape, preshapes
 from lsdkit.data.store import Store
 from lsdkit.method.backbones import Backbone, create
 from lsdkit.method.bagging import soft_vote
+from lsdkit.method.recognition import CHIP
 from lsdkit.photographs.views import INNER, WHOLE, Faces
 from lsdkit.recipes import check_choice
 from lsdkit.weights import published
@@ -55,7 +56,6 @@ HOG = {
     "block_norm": "L2-Hys",
     "transform_sqrt": True,
 }
-FACE_SIDE = 150  # pixels of the face network's own crops: a map of 8 x 8 places, 128 * 8 * 8 = 8192 features
 BATCH = 64  # faces that the face network is shown at a time
 ITERATIONS, TOLERANCE = 1000, 1e-3  # of the solver
 
@@ -140,7 +140,7 @@ FEATURES: dict[str, tuple[str, Callable]] = {"hog": (INNER, compute_hog), "face"
 @cache
 def _face_network() -> Backbone:
     network = create("dlib_face").eval()
-    network.window = (*network.window[:3], FACE_SIDE)
+    network.window = (*network.window[:3], CHIP)  # a map of 8 x 8 places: 128 * 8 * 8 = 8192 features
     fill(network.graph, published.tensors(published.parse("dlib_face")[0]), "dlib_face")
     return network.to(memory_format=torch.channels_last)
 

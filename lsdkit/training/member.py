@@ -36,6 +36,7 @@ from lsdkit.method.objective import step_loss
 from lsdkit.recipes import Member
 from lsdkit.training import checkpoints, evaluation
 from lsdkit.training.averaging import measure_statistics, running_mean
+from lsdkit.training.directions import fit_directions
 from lsdkit.training.landmarks import note_landmarks
 from lsdkit.training.lines import Lines
 from lsdkit.training.loop import fit
@@ -236,7 +237,9 @@ def _resume(task: MemberTask, run: Run, identity: dict) -> Progress:
     for note in damaged:
         warnings.warn(note, stacklevel=3)
     progress = Progress(notes=task.notes)
-    if saved is not None:
+    if saved is None:
+        fit_directions(task.network, task.store, task.rows, task.member, task.device)
+    else:
         task.load(saved)
         progress = Progress(**saved["progress"])
         machine = _describe_machine(task.device)

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method import backbones
-from lsdkit.method.gradients import OrientedGradients, Projection
+from lsdkit.method.gradients import RIDGE, OrientedGradients, Projection
 
 
 def naive(image: np.ndarray) -> np.ndarray:
@@ -83,11 +84,33 @@ def test_the_projection_is_a_product_of_two_matrices(sides):
     np.testing.assert_allclose(y.detach().numpy(), expected, atol=1e-5)
 
 
+def test_fixed_directions_are_those_of_ridge_regressions():
+    generator = torch_generator(5)
+    labels = torch.arange(40) % 6
+    maps = [torch.rand(40, channels, 3, 3, generator=generator) * scale for channels, scale in ((4, 1), (7, 30))]
+    projection = Projection((4, 3), (7, 3), fixed=True)
+    assert not projection.narrow.weight.requires_grad
+    projection.fit(*maps, labels=labels)
+    found = projection.narrow.weight.numpy()
+    assert found.shape == (18, 99)
+    features = []
+    for x in maps:  # standardised by channel
+        x = x.numpy().astype(float)
+        z = (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-5)
+        features.append(z.reshape(40, -1))
+    for row, chosen in ((0, slice(0, 36)), (6, slice(36, 99)), (12, slice(0, 99))):
+        z = np.concatenate(features, 1)[:, chosen]
+        ridge = Ridge(alpha=RIDGE * z.shape[1]).fit(z, np.eye(6)[labels])
+        expected = np.zeros((6, 99))
+        expected[:, chosen] = ridge.coef_ / np.linalg.norm(ridge.coef_, axis=1, keepdims=True)
+        np.testing.assert_allclose(found[row : row + 6], expected, atol=1e-5)
+
+
 def test_face_and_histograms_each_take_their_part_of_the_crop():
     backbone = backbones.create("face_gradients", frozen=1).eval()
     x = torch.rand(2, 3, 112, 112, generator=torch_generator(3))
     face, histograms = backbone.graph.face, backbone.graph.histograms
-    assert face(x).shape == (2, 128, 6, 6)
+    assert face(x).shape == (2, 128, 8, 8)
     assert histograms(x).shape == (2, 36, 8, 8)
     inner = torch.nn.functional.interpolate(x[:, :, 31:98, 22:89], (72, 72), mode="bilinear", antialias=True)
     torch.testing.assert_close(histograms(x), OrientedGradients()(inner))
@@ -99,6 +122,7 @@ def test_the_face_network_beside_the_histograms_is_not_trained():
     x = torch.rand(2, 3, 112, 112, generator=torch_generator(4))
     backbone(x).square().sum().backward()
     assert all(parameter.grad is None for parameter in backbone.graph.face.parameters())
-    assert backbone.graph.projection.narrow.weight.grad.abs().sum() > 0
+    assert backbone.graph.projection.narrow.weight.grad is None
+    assert backbone.graph.projection.widen.weight.grad.abs().sum() > 0
     assert backbone.find("dlib_face") is backbone.graph.face.graph
     assert backbone.find("narrow") is None

@@ -11,7 +11,7 @@ import pytest
 from lsdkit.cli import main
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.files import read_json
-from lsdkit.method import backbones, gradients
+from lsdkit.method import backbones, gradients, recognition
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import balanced_accuracy, macro_f1
 from lsdkit.openset import release
@@ -309,9 +309,9 @@ def test_the_protocol_is_one_thing():
     ensemble = members_of("ensemble", 2)
     first = members_of("ensemble", 0)  # other networks are another version of the protocol
     assert (PROTOCOL.version, first[0].spec_hash(), first[1].spec_hash(), first[-1].spec_hash()) == (
-        6,
-        "302cc942530d",
-        "7b29877edbba",
+        7,
+        "e931ed0b3727",
+        "cfcc7ee2412c",
         "f8979d7fa3e8",
     )
     fixed = (
@@ -322,9 +322,10 @@ def test_the_protocol_is_one_thing():
         gradients.CHANNELS,
         gradients.RANK,
         gradients.DROPOUT,
+        gradients.RIDGE,
         backbones.FACE_DROPOUT,
     )
-    assert fixed == (9, 9, 0.2, 3, 96, 64, 0.5, 0.9)
+    assert fixed == (9, 9, 0.2, 3, 96, 64, 0.5, 100.0, 0.9)
     assert (regressions.HOG_SIDE, regressions.HOG["pixels_per_cell"], regressions.HOG["transform_sqrt"]) == (
         72,
         (8, 8),
@@ -332,7 +333,7 @@ def test_the_protocol_is_one_thing():
     )
     assert regressions.STRENGTH == {"landmarks": 3e-3, "hog": 1e-4, "hog+landmarks": 1e-4, "face": 1e-5}
     assert regressions.VOTES == {"hog+face": ("hog", "face")}
-    assert regressions.FACE_SIDE == 150
+    assert (recognition.CHIP, recognition.CHIP_SIDE) == (150, 8)
     assert (PROTOCOL.window, PROTOCOL.grey, PROTOCOL.fraction) == ((0.2, 0.28, 0.6), True, 0.013)
     assert ensemble[0] == members_of("two-branch", 2)[0]
     assert {member.seed for member in ensemble} == {2}
