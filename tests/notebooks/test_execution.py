@@ -16,6 +16,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.ensembles.calibration import COLDEST, HOTTEST
 from lsdkit.notebook.runs import IMBALANCE
 from lsdkit.reading.reading import read
 from lsdkit.reproduce import headless
@@ -200,7 +201,10 @@ def test_04_reads_a_run(trained):
     assert found["scores"]["macro_f1"]["value"] == pytest.approx(read_run(folder).val_macro_f1)
     assert np.sum(found["confusion"]) == found["faces"] == 24
     assert len(found["hardest"]) == 12
-    assert pictures(folder) >= {"per_class_f1.png", "confusion.png", "hardest_faces.png", "imbalance.png"}
+    drawn = {"per_class_f1.png", "confusion.png", "hardest_faces.png", "imbalance.png", "reliability.png"}
+    assert pictures(folder) >= drawn
+    assert 0 <= found["calibration"]["ece"] <= 1
+    assert COLDEST <= found["calibration"]["temperature"] <= HOTTEST
     runs = list_runs(five)
     assert set(found["imbalance"]) == set(IMBALANCE)
     recipes = [run.member.recipe for run in runs]
