@@ -16,6 +16,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from lsdkit.common.expressions import EXPRESSIONS
+from lsdkit.ensembles.beyond import PLAIN
 from lsdkit.ensembles.calibration import COLDEST, HOTTEST
 from lsdkit.notebook.runs import IMBALANCE
 from lsdkit.reading.reading import read
@@ -223,7 +224,14 @@ def test_05_compares(trained):
     assert "MA Strong & MA Best Weak" not in ensembles.index
     assert found["not_built"]["MA Strong & MA Best Weak"] > 0
     assert ensembles["value"].between(0, 1).all()
-    assert pictures(trained) == {"scores.png", "vote_by_hand.png", "agreement.png"}
+    assert pictures(trained) == {f"{name}.png" for name in ("scores", "vote_by_hand", "agreement", "bags", "diversity")}
+    plain = found["beyond"][PLAIN]
+    assert plain["validation"] == pytest.approx(ensembles.loc["All members", "value"])
+    assert plain["above"] == 0
+    assert all(row["low"] <= row["above"] <= row["high"] for row in found["beyond"].values())
+    said = (trained / "05.ipynb").read_text()
+    assert "1 of 2 members saw all 48 training faces." in said
+    assert "On test the plain vote reads" in said
 
 
 def test_04_and_05_train_small_members_where_there_are_none(tiny_store, tmp_path):
