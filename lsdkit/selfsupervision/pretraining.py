@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from lsdkit.common.devices import choose_device
-from lsdkit.common.files import atomic, read_json, write_json, write_table
+from lsdkit.common.files import Damaged, atomic, read_json, write_json, write_table
 from lsdkit.common.machine import list_versions
 from lsdkit.common.paths import project_path, resolve
 from lsdkit.data.combining import join_stores
@@ -117,10 +117,15 @@ def read_dino(folder: Path | str) -> SelfSupervised:
     folder = Path(folder)
     if not (folder / MADE).is_file():
         raise FileNotFoundError(f"Expected {MADE} in {folder}, but there is none; run `lsdkit pretrain dino` first")
-    result = read_json(folder / MADE)
-    backbone = result["published"]["backbone"]
-    scores = result["before"], result["after"]
-    return SelfSupervised(folder, backbone, result["faces"], *scores, tuple(result["notes"]))
+    result = read_json(folder / MADE, "run `lsdkit pretrain dino` again, in a new folder")
+    try:
+        backbone = result["published"]["backbone"]
+        scores = result["before"], result["after"]
+        return SelfSupervised(folder, backbone, result["faces"], *scores, tuple(result["notes"]))
+    except (KeyError, TypeError) as error:
+        raise Damaged(
+            f"Expected what a training left in {folder / MADE}, but it lacks {error}; train it again"
+        ) from error
 
 
 def _resume(task: DinoTask, folder: Path, identity: dict) -> Progress:

@@ -22,12 +22,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lsdkit import __version__
-from lsdkit.common.files import atomic
+from lsdkit.common.files import SEAL, atomic, seal
 from lsdkit.common.paths import resolve
 from lsdkit.common.seeds import torch_generator
 from lsdkit.data.viewing import View
 from lsdkit.method.network import MultiTask
 from lsdkit.recipes import Member
+from lsdkit.training.checkpoints import hash_weights
 from lsdkit.training.evaluation import load_network, predict_logits, softmax
 from lsdkit.training.runs import Run, read_member
 from lsdkit.training.starting import start_branches
@@ -136,9 +137,17 @@ def pack(runs: Sequence[Run], file: Path | str, *, name: str, half: bool = True)
             }
         )
     about = {"format": FORMAT, "name": name, "lsdkit": __version__, "vote": ways.pop(), "members": members}
-    with atomic(file) as temporary:
-        temporary.write_bytes(save(tensors, {"lsdkit": json.dumps(about)}))  # `save_file`'s only its owner may read
+    write_bundle(file, tensors, about)
     return file
+
+
+def write_bundle(file: Path, tensors: Mapping[str, Tensor], about: Mapping) -> None:
+    """Write a packed model's tensors and what is told of them, with the checksums of both."""
+    told = seal({**about, "tensors": hash_weights(dict(tensors))})
+    with atomic(file) as temporary:
+        temporary.write_bytes(
+            save(dict(tensors), {"lsdkit": json.dumps(told)})
+        )  # `save_file`'s only its owner may read
 
 
 def load_bundle(file: Path | str) -> Bundle:
@@ -163,6 +172,8 @@ def load_bundle(file: Path | str) -> Bundle:
         )
     try:
         about = json.loads(metadata["lsdkit"])
+        if SEAL in about and (seal(about) != about or hash_weights(tensors) != about["tensors"]):
+            raise ValueError("it is damaged: it is not what was written; get it again")
         if about["format"] != FORMAT:
             raise ValueError(
                 f"it is of format {about['format']!r}, not {FORMAT}: install the version of lsdkit that made it "

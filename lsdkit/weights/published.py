@@ -104,7 +104,7 @@ def _parse_part(source: str) -> Source:
         return Source(source, PUBLISHED[name], path)
     folder = resolve(source)
     if (folder / MADE).is_file():
-        return Source(source, Published(**files.read_json(folder / MADE)["published"]), str(folder / MADE_WEIGHTS))
+        return Source(source, _read_made(folder / MADE), str(folder / MADE_WEIGHTS))
     if folder.is_dir():
         if not (folder / "result.json").is_file():
             raise ValueError(f"Expected weights from a finished run, but {folder} holds no result.json; train it first")
@@ -116,6 +116,15 @@ def _parse_part(source: str) -> Source:
             f"fit graphs that take different input; write NAME@{source}, with NAME {valid}"
         )
     raise ValueError(f"Expected a source of weights to be 'random', {valid}, but got {source!r}")
+
+
+def _read_made(file: Path) -> Published:
+    again = "run `lsdkit pretrain dino` again, in a new folder"
+    told = files.read_json(file, again).get("published")
+    try:
+        return Published(**told)
+    except TypeError as error:
+        raise files.Damaged(f"Expected what a backbone of one's own is in {file}, but got {error}; {again}") from error
 
 
 def from_timm(tag: str) -> Published:
