@@ -6,7 +6,7 @@ gives what it gives for the sound file. Three sorts are not: another exception, 
 traceback; words that name no file; and an answer that differs although the kit wrote the file, with a checksum.
 Files of others have none: an answer that differs there is counted apart, as what no decoder can see.
 
-    python benchmarks/fuzz.py --inputs 3000 --seed 0
+    python benchmarks/fuzz.py --inputs 3200 --seed 0
 """
 
 import argparse
@@ -44,7 +44,7 @@ from lsdkit.training.predictions import prediction_table
 from lsdkit.training.runs import Run, read_run, sum_files, write_run
 from lsdkit.weights.loading import read_tensors
 
-INPUTS = 3000
+INPUTS = 3200  # a few change nothing and are left away
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def read_table(file: str | Path) -> dict[str, np.ndarray]:
     keys = [line.removesuffix("\r") for line in lines if line.strip()]
     try:
         values = np.load(file, allow_pickle=False)
-    except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:  # numpy names no file
+    except Exception as error:  # numpy names no file, and reads a header as Python: TokenError, SyntaxError, ...
         raise ValueError(f"Expected an array of landmarks in {file}, but it cannot be read: {error}") from error
     if values.dtype.kind not in "fiu":
         raise ValueError(f"Expected numbers in {file}, but got {values.dtype}")

@@ -208,7 +208,7 @@ def _read_text(file: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _load(file: Path, mode: str | None) -> np.ndarray:
     try:
         return np.load(file, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:  # numpy names no file
+    except Exception as error:  # numpy names no file, and reads a header as Python: TokenError, SyntaxError, ...
         raise files.Damaged(f"{file} is damaged ({error}); {_AGAIN}") from error
 
 

@@ -85,7 +85,10 @@ def write_submission(
 
 def read_list(path: Path | str) -> list[str]:
     """The image names of the release's list file, in its order. Raises `ValueError` for another header or a repeat."""
-    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Expected {path} to be in UTF-8, but it is in another encoding: save it as UTF-8") from error
     if lines[0].replace(" ", "").strip().split(",")[0] != "image":
         raise ValueError(f"Expected {path} to begin with the line {LIST_HEADER!r}, but got {lines[0].strip()[:80]!r}")
     names = [line.split(",")[0].strip() for line in lines[1:] if line.strip()]
