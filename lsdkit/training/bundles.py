@@ -172,13 +172,13 @@ def load_bundle(file: Path | str) -> Bundle:
         )
     try:
         about = json.loads(metadata["lsdkit"])
-        if SEAL in about and (seal(about) != about or hash_weights(tensors) != about["tensors"]):
-            raise ValueError("it is damaged: it is not what was written; get it again")
         if about["format"] != FORMAT:
             raise ValueError(
                 f"it is of format {about['format']!r}, not {FORMAT}: install the version of lsdkit that made it "
                 f"({about.get('lsdkit')}), or get the file that belongs to this one"
             )
+        if SEAL in about and (seal(about) != about or hash_weights(tensors) != about["tensors"]):
+            raise ValueError("it is damaged: it is not what was written; get it again")
         members = tuple(_read(number, each, tensors, file) for number, each in enumerate(about["members"]))
         if not members:
             raise ValueError("it has no network")

@@ -17,7 +17,7 @@ from lsdkit.training import bundles, checkpoints
 from lsdkit.training.bundles import load_bundle, pack
 from lsdkit.training.evaluation import load_faces, load_network
 from lsdkit.training.member import train_member
-from lsdkit.training.runs import read_run
+from lsdkit.training.runs import read_run, sum_files, write_run
 
 CALM = replace(SMOKE, averaging=0.9, statistics="measured", learning_rate=1e-3)  # answers as of longer trainings
 FACE = replace(  # whose trunk is dlib's and not trained
@@ -56,6 +56,7 @@ def change_weights(run, folder, change):
     content = checkpoints.read_weights(folder)
     change(content["state"])
     checkpoints.save_weights(folder, content)
+    write_run(replace(read_run(folder), files=sum_files(folder)))
     return read_run(folder)
 
 
@@ -149,8 +150,9 @@ def tell(file):
 
 
 def rewrite(file, out, change):
-    """The file with other metadata."""
+    """The file with other metadata, without their checksum, as of an earlier version."""
     about = tell(file)
+    del about["sha256"], about["tensors"]
     change(about)
     save_file(load_file(file), out, {"lsdkit": json.dumps(about)})
     return out
@@ -188,10 +190,11 @@ def test_another_version_damage_and_other_files_are_refused_with_words(file, tmp
     )
     with pytest.raises(ValueError, match=r"Expected the weights dlib_face that .* but those that are installed"):
         load_bundle(swapped).members[2].build()
+    with safe_open(rewrite(file, tmp_path / "older.safetensors", len), "pt") as content:
+        older = content.metadata()
     tensors = load_file(file)
     del tensors["0.shared.0.weight"]
-    with safe_open(file, "pt") as content:
-        save_file(tensors, tmp_path / "lacking.safetensors", content.metadata())
+    save_file(tensors, tmp_path / "lacking.safetensors", older)
     with pytest.raises(
         ValueError, match=r"every tensor of single in .*, but 1 are missing .*, such as shared.0.weight"
     ):
@@ -200,10 +203,9 @@ def test_another_version_damage_and_other_files_are_refused_with_words(file, tmp
         "cut off": lambda tensor: tensor[:1].clone(),
         "strange": lambda tensor: tensor * np.nan,
     }.items():
-        with safe_open(file, "pt") as content:
-            tensors = load_file(file)
-            tensors["0.shared.0.weight"] = change(tensors["0.shared.0.weight"])
-            save_file(tensors, tmp_path / f"{name}.safetensors", content.metadata())
+        tensors = load_file(file)
+        tensors["0.shared.0.weight"] = change(tensors["0.shared.0.weight"])
+        save_file(tensors, tmp_path / f"{name}.safetensors", older)
     with pytest.raises(ValueError, match=r"1 are missing or of another shape, such as shared.0.weight"):
         load_bundle(tmp_path / "cut off.safetensors").members[0].build()
     with pytest.raises(
@@ -236,3 +238,16 @@ def test_shared_statistics(store, faces, tmp_path):
     network, trained = packed.build(landmarks=True), load_network(run.folder)
     np.testing.assert_array_equal(network(faces).detach(), trained(faces).detach())
     np.testing.assert_array_equal(network.forward_landmarks(faces).detach(), trained.forward_landmarks(faces).detach())
+
+
+def test_a_changed_number_or_setting_of_a_packed_model_is_noticed_and_an_earlier_file_read(file, tmp_path):
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 1
+    (tmp_path / "number.safetensors").write_bytes(content)
+    content[-7] ^= 1
+    changed = content.replace(b"probabilities", b"probabilitiez", 1)
+    (tmp_path / "setting.safetensors").write_bytes(changed)
+    for name in ("number", "setting"):
+        with pytest.raises(ValueError, match=rf"{name}\.safetensors .* it is damaged: it is not what was written"):
+            load_bundle(tmp_path / f"{name}.safetensors")
+    assert len(load_bundle(rewrite(file, tmp_path / "older.safetensors", len)).members) == 3
