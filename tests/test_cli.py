@@ -273,3 +273,14 @@ def test_an_answer_is_printed_in_any_encoding_and_for_as_long_as_someone_reads()
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE)
     os.close(writes)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("jobs", ["-3", "0", "many"])
+def test_a_number_of_workers_that_is_none_is_a_wrong_argument(project, capsys, jobs):
+    assert main(["prepare", "folder", "faces", f"--jobs={jobs}"]) == 2
+    assert f"expected a whole number of at least 1, but got '{jobs}'" in capsys.readouterr().err
+
+
+def test_the_home_of_nobody_is_told_as_such(project, capsys):
+    assert main(["audit", "~nosuchuser/store"]) == 2
+    assert "~nosuchuser in ~nosuchuser/store is no home folder" in capsys.readouterr().err

@@ -295,3 +295,26 @@ def test_a_killed_sweep_leaves_nothing_behind_and_goes_on(tiny_store, tmp_path):
     assert all((run.folder / "03_train.ipynb").is_file() for run in runs)
     assert not list(out.rglob("*.running.ipynb"))
     assert len(files.read_json(out / "sweep.json")["sessions"]) == 2
+
+
+def test_an_interrupted_sweep_says_in_its_own_words_how_far_it_came(fake, monkeypatch):
+    execute = fake.execute
+
+    def execute_two(job, *arguments, **options):
+        if len(fake.ran) == 2:
+            raise KeyboardInterrupt
+        return execute(job, *arguments, **options)
+
+    monkeypatch.setattr(headless, "execute", execute_two)
+    with pytest.raises(KeyboardInterrupt, match=r"2 of 4 runs are done, .* run the same command again to go on"):
+        fake.run()
+    assert files.read_json(fake.out / "sweep.json")["sessions"][0]["run"] == 2
+
+
+def test_a_run_whose_files_changed_is_not_done(fake):
+    fake.run()
+    folder = fake.out / fake.ran[0]
+    files.write_json(folder / "result.json", files.read_json(folder / "result.json") | {"seconds": 2.0})
+    with pytest.warns(UserWarning, match=r"is trained again: .*result\.json is damaged"):
+        said = fake.run()
+    assert "3 done before, 1 run now" in said
