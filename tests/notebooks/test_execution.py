@@ -284,7 +284,9 @@ def test_a_training_says_its_epochs_while_it_runs(tiny_store, tmp_path):
     (cell,) = [cell for cell in saved.cells if "lsdkit.train(member" in cell.source]
     text = "".join(output.get("text", "") for output in cell.outputs)
     assert all(line in text for _, line in epochs)
-    assert {output.output_type for output in cell.outputs} == {"stream"}
+    assert {output.output_type for output in cell.outputs} == {"stream", "display_data"}
+    (curves,) = [output for output in cell.outputs if output.output_type == "display_data"]  # one figure that grew
+    assert "data:image/png" in curves.data["text/html"]
     assert "%" not in text
 
 
