@@ -78,6 +78,19 @@ def predict(
     return soft_vote(stack, way) if len(rows) else np.empty((0, len(EXPRESSIONS)))
 
 
+def predict_mirrored(runs: Sequence[Run], store: Store, keys: Sequence[str], *, device: str = "auto") -> np.ndarray:
+    """Probabilities (M, B, 6) that each run gives the mirror images of the store's faces of these keys.
+
+    Raises `ValueError` for a key that the store does not have.
+    """
+    row_of = {key: row for row, key in enumerate(store.keys)}
+    unknown = [key for key in keys if key not in row_of]
+    if unknown:
+        raise ValueError(f"Expected faces of the store in {store.path}, but it has no {unknown[0]!r}; name its own")
+    faces = store.images[np.array([row_of[key] for key in keys], dtype=np.int64)][:, :, ::-1]  # (B, H, W, 3)
+    return np.stack([predict(run, faces, device=device, aligned=store.aligned) for run in runs])
+
+
 def find_voters(model: Voter | Path | str | Sequence[Voter | Path | str]) -> tuple[str, list[Voter]]:
     """What votes, in words, and the networks that do, none of them loaded yet.
 

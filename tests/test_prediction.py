@@ -81,6 +81,20 @@ def test_networks_run_over_a_store_give_the_predictions_that_they_left(runs, sto
         prediction.write_probabilities(runs, tmp_path / "extra.csv", split="train")
 
 
+def test_mirrored_faces_are_answered_one_by_one(runs, store):
+    keys = [store.keys[row] for row in store.rows("validation")[[2, 0]]]
+    answers = prediction.predict_mirrored(list_runs(runs), store, keys)
+    assert answers.shape[1:] == (2, 6)
+    for run, own in zip(list_runs(runs), answers, strict=True):
+        for key, given in zip(keys, own, strict=True):
+            picture = np.fliplr(store.images[store.keys.index(key)])
+            np.testing.assert_allclose(given, predict(run, picture[None], aligned=store.aligned)[0], rtol=1e-5)
+    straight = predict(list_runs(runs)[0], store, split="validation")[[2, 0]]
+    assert not np.allclose(answers[0], straight)
+    with pytest.raises(ValueError, match="has no 'nobody'"):
+        prediction.predict_mirrored(list_runs(runs), store, ["nobody"])
+
+
 def test_ensembles_are_chosen_by_name_and_refused_where_incomplete(runs):
     name = "MU MobileViTv2 Weak"
     with pytest.raises(ValueError, match="5 are missing"):

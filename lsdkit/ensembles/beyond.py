@@ -4,7 +4,7 @@ The votes here are means of probabilities. What is chosen on faces fits them bet
 those very faces says little: `compare_votes` chooses on the validation faces and reads the test faces.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from lsdkit.training.predictions import labels_of
 from lsdkit.training.runs import Run
 
 ROUNDS = 30
-PLAIN = "plain vote of all"
+PLAIN, MIRRORED = "plain vote of all", "plain vote, flip averaging"
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -82,12 +82,18 @@ def calibrate_members(labels: np.ndarray, stack: np.ndarray) -> np.ndarray:
     return np.array([calibration.fit_temperature(labels, member) for member in stack])
 
 
-def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None) -> pd.DataFrame:
+def compare_votes(
+    runs: Sequence[Run],
+    subjects: Mapping[str, str] | None = None,
+    ask_mirrored: Callable[[Sequence[str]], np.ndarray] | None = None,
+) -> pd.DataFrame:
     """Votes of these runs, chosen on the validation faces and judged on the test faces: a row a vote.
 
     They are: the best member; the plain vote of all, as their recipe says; `select_greedily`; `fit_weights`; the vote
-    of members that each have a temperature of their own; and the plain vote with one temperature, which gives the same
-    answers and is differently sure.
+    of members that each have a temperature of their own; the plain vote with one temperature, which gives the same
+    answers and is differently sure; and, with `ask_mirrored`, the plain vote of each face and its mirror image.
+    `ask_mirrored(keys)` gives the members' probabilities (M, B, 6) for the mirror images of the faces of these keys, as
+    `lsdkit.prediction.predict_mirrored` does.
 
     Columns: name (the index), chosen (what, in words), validation and test (macro F1), above, low and high (test macro
     F1 above the plain vote's, with its paired 95% bootstrap interval) and ece (of the test faces,
@@ -105,7 +111,7 @@ def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None
     greedy, weights = select_greedily(truth, stack), fit_weights(truth, stack)
     temperatures = calibrate_members(truth, stack)
     one = calibration.fit_temperature(truth, soft_vote(stack, way))
-    for split, (_, each) in seen.items():
+    for split, (faces, each) in seen.items():
         sharpened = np.stack([calibration.apply_temperature(own, t) for own, t in zip(each, temperatures, strict=True)])
         plain = soft_vote(each, way)
         votes[split] = {
@@ -116,6 +122,8 @@ def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None
             "vote of calibrated members": sharpened.mean(0),
             "plain vote, calibrated": calibration.apply_temperature(plain, one),
         }
+        if ask_mirrored is not None:
+            votes[split][MIRRORED] = soft_vote(np.concatenate([each, ask_mirrored(faces["key"].tolist())]), way)
     names = [name_run(run) for run in runs]
     chosen = {
         PLAIN: f"all {len(runs)}, each one vote",
@@ -124,7 +132,9 @@ def compare_votes(runs: Sequence[Run], subjects: Mapping[str, str] | None = None
         "weighted vote": f"{weights.max():.0%} is {names[weights.argmax()]}'s, {(weights > 0.01).sum()} above 1%",
         "vote of calibrated members": f"temperatures {temperatures.min():.2f} to {temperatures.max():.2f}",
         "plain vote, calibrated": f"temperature {one:.2f}",
+        MIRRORED: "nothing: each face and its mirror image",
     }
+    chosen = {name: how for name, how in chosen.items() if name in votes["validation"]}
     table = pd.DataFrame({"chosen": chosen}, index=pd.Index(chosen, name="name"))
     table["validation"] = [metrics.macro_f1(truth, votes["validation"][name].argmax(1)) for name in table.index]
     rows = {name: _judge(name, seen["test"][0], votes["test"], subjects) for name in chosen} if "test" in seen else {}

@@ -84,6 +84,17 @@ def test_votes_are_chosen_on_validation_and_judged_on_test(runs):
     assert f"the plain vote reads {table.loc[beyond.PLAIN, 'test']:.3f}" in said
 
 
+def test_flip_averaging_votes_with_both_answers(runs):
+    other = np.stack([answers(LABELS, 0.05, seed) for seed in range(10, 14)])  # nearly always wrong
+    turned = {key: other[:, place] for place, key in enumerate(KEYS)}
+    table = beyond.compare_votes(runs, ask_mirrored=lambda keys: np.stack([turned[key] for key in keys], axis=1))
+    assert table.drop(index=beyond.MIRRORED).equals(beyond.compare_votes(runs))
+    for split, part in (("validation", slice(0, 120)), ("test", slice(120, None))):
+        both = np.concatenate([STACK[:, part], other[:, part]]).mean(0)
+        assert table.loc[beyond.MIRRORED, split] == metrics.macro_f1(LABELS[part], both.argmax(1))
+    assert table.loc[beyond.MIRRORED, "above"] < 0
+
+
 def test_subjects_are_resampled_where_all_are_known(runs):
     people = {key: f"subject {number // 20}" for number, key in enumerate(KEYS)}
     faces_alone, by_people = beyond.compare_votes(runs), beyond.compare_votes(runs, people)

@@ -32,7 +32,7 @@ function matrix(names, open) {
     return button;
   });
   const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-  const heads = names.map((name) => make("th", { scope: "col" }, name.slice(0, 4)));
+  const heads = names.map((name) => make("th", { scope: "col" }, name));
   const sums = names.map(() => make("td", { className: "lsdkit-value" }));
   const lines = names.map((name, row) => make("tr", {}, make("th", { scope: "row" }, name), ...buttons.slice(row * count, (row + 1) * count).map((each) => make("td", {}, each)), sums[row]));
   const table = make("table", { className: "lsdkit-matrix" }, make("caption", {}, "rows: the label, columns: the answer, last: faces"), make("tr", {}, make("td"), ...heads, make("td")), ...lines);
