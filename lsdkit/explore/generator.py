@@ -1,7 +1,5 @@
 """The explorer of notebook 01: sliders that draw a rendered face anew, a drawing of nobody."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ from lsdkit.explore.packing import ask_panel
 from lsdkit.figures.faces import face_sheet
 from lsdkit.figures.plots import LABELS, Figure
 from lsdkit.openset.actions import draw_actions
-from lsdkit.openset.appearance import STYLES, Style, draw_shot, find_style
+from lsdkit.openset.appearance import draw_shot, find_style
 from lsdkit.openset.head import load_head
 from lsdkit.openset.render import Face, render_face
 from lsdkit.openset.variants import VARIANTS, Variant, find_variant
@@ -20,7 +18,6 @@ from lsdkit.prediction import Panel
 from lsdkit.reading.reading import Model, load_panel
 
 PIXELS, THUMB = 192, 112  # sides of the face, and of those of the still figure
-OWN = "dialled"  # the name of an expression and of a style that exist for the time of one picture
 
 
 class Dials(NamedTuple):
@@ -105,8 +102,9 @@ def draw_face(dials: Dials, pixels: int = PIXELS) -> Face:
     style = style._replace(
         yaw=dials.yaw / shot.yaw, pitch=dials.pitch / shot.pitch, key_azimuth=(side * dials.azimuth,) * 2
     )
-    with _registered(variant, style):
-        return render_face(OWN, seed=seed, subject_seed=dials.person, variant=OWN, style=OWN, pixels=pixels)
+    return render_face(
+        dials.expression, seed=seed, subject_seed=dials.person, variant=variant, style=style, pixels=pixels
+    )
 
 
 def blend_variants(dials: Dials) -> Variant:
@@ -121,14 +119,4 @@ def blend_variants(dials: Dials) -> Variant:
         for name in first.actions | second.actions
     }
     gaze = tuple(shares[0] * one + shares[1] * other for one, other in zip(first.gaze, second.gaze, strict=True))
-    return Variant(OWN, mixed, gaze, 1.0)
-
-
-@contextmanager
-def _registered(variant: Variant, style: Style) -> Iterator[None]:
-    """An expression and a style of our own among the renderer's, while one picture is drawn."""
-    VARIANTS[OWN], STYLES[OWN] = (variant,), style
-    try:
-        yield
-    finally:
-        del VARIANTS[OWN], STYLES[OWN]
+    return Variant("dialled", mixed, gaze, 1.0)

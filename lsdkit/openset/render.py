@@ -19,7 +19,7 @@ from lsdkit.openset.identity import Subject, draw_subject
 from lsdkit.openset.occlusion import openness
 from lsdkit.openset.raster import blend, rasterise, vertex_normals
 from lsdkit.openset.shade import AVERAGE, Paint, Surface, shade
-from lsdkit.openset.variants import draw_variant, find_variant
+from lsdkit.openset.variants import Variant, draw_variant, find_variant
 
 SAME = 20  # seed of the subject whose shape or colours all faces take where those are switched off
 GREY_SHIRT = np.full(3, 0.2, np.float32)
@@ -65,8 +65,8 @@ def render_face(
     *,
     seed: int,
     subject_seed: int,
-    variant: str = "",
-    style: str = "training",
+    variant: str | Variant = "",
+    style: str | Style = "training",
     pixels: int = 112,
     without: tuple[str, ...] = (),
     device: str = "cpu",
@@ -74,16 +74,17 @@ def render_face(
     """Render one face: always the same for the same arguments, whatever was rendered before.
 
     expression: a name such as "ANGER" or "NEUTRAL"; seed: fixes everything but the person; subject_seed: fixes the
-    person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is ""; style: "training" or
-    "photographic" (see `appearance.STYLES`); pixels: side of the picture, at least 16; without: sources of variety that
-    are switched off, of `appearance.SWITCHES` (for ablations); device: what paints the pixels, "cpu" or "cuda".
+    person; variant: a way to show the expression (see `variants.VARIANTS`), drawn where it is "", or one of your own;
+    style: "training" or "photographic" (see `appearance.STYLES`), or ranges of your own; pixels: side of the picture,
+    at least 16; without: sources of variety that are switched off, of `appearance.SWITCHES` (for ablations); device:
+    what paints the pixels, "cpu" or "cuda".
     Raises `ValueError` for an unknown name or too small a picture.
     """
     if pixels < 16:
         raise ValueError(f"Expected `pixels` of at least 16, but got {pixels}")
     check_without(without)
     check_device(device, ("cpu", "cuda"))
-    head, ranges = load_head(), narrow_style(find_style(style), without)
+    head, ranges = load_head(), narrow_style(style if isinstance(style, Style) else find_style(style), without)
     generator = numpy_generator(seed, "render")
     scene = stage(expression, variant, draw_person(subject_seed, without), ranges, generator)
     person, shot = scene.person, scene.shot
@@ -126,10 +127,13 @@ def _shade_on(device: str, *scene) -> np.ndarray:
     return gpu.shade(*scene)
 
 
-def stage(expression: str, variant: str, person: Person, ranges: Style, generator: np.random.Generator) -> Scene:
+def stage(
+    expression: str, variant: str | Variant, person: Person, ranges: Style, generator: np.random.Generator
+) -> Scene:
     """Draw the expression and the shot of a person, and pose the head; the draws of the picture itself follow."""
     head = load_head()
-    chosen = find_variant(expression, variant or draw_variant(expression, generator))
+    named = isinstance(variant, str)
+    chosen = find_variant(expression, variant or draw_variant(expression, generator)) if named else variant
     drawn = draw_actions(head, chosen, generator, ranges.intensity)
     shot = draw_shot(ranges, generator)
 
