@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from lsdkit.common.expressions import EXPRESSIONS
-from lsdkit.ensembles.beyond import PLAIN
+from lsdkit.ensembles.beyond import MIRRORED, PLAIN
 from lsdkit.ensembles.calibration import COLDEST, HOTTEST
 from lsdkit.notebook.runs import IMBALANCE
 from lsdkit.reading.reading import read
@@ -228,6 +228,7 @@ def test_05_compares(trained):
     plain = found["beyond"][PLAIN]
     assert plain["validation"] == pytest.approx(ensembles.loc["All members", "value"])
     assert plain["above"] == 0
+    assert MIRRORED in found["beyond"]
     assert all(row["low"] <= row["above"] <= row["high"] for row in found["beyond"].values())
     said = (trained / "05.ipynb").read_text()
     assert "1 of 2 members saw all 48 training faces." in said
