@@ -10,7 +10,8 @@ import pandas as pd
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.ensembles import votes
 from lsdkit.explore.explorer import Answer, Explorer
-from lsdkit.figures.plots import LABELS, Figure, per_class_f1
+from lsdkit.figures.plots import per_class_f1
+from lsdkit.figures.style import LABELS, Figure
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
 from lsdkit.training.predictions import labels_of

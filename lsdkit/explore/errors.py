@@ -15,7 +15,7 @@ from lsdkit.explore.explorer import Answer
 from lsdkit.explore.mapping import map_features
 from lsdkit.explore.sheets import SheetExplorer
 from lsdkit.figures.faces import face_sheet
-from lsdkit.figures.plots import LABELS, Figure
+from lsdkit.figures.style import LABELS, Figure
 from lsdkit.method.bagging import soft_vote
 from lsdkit.training import evaluation
 from lsdkit.training.predictions import labels_of

@@ -16,7 +16,7 @@ import numpy as np
 import traitlets
 
 from lsdkit.common.landmarks import LINES
-from lsdkit.figures.plots import Figure, png
+from lsdkit.figures.style import Figure, png
 
 Answer = tuple[dict, list[np.ndarray]]  # JSON, and arrays that travel as bytes
 PARTS = [np.arange(68)[line].tolist() for line in LINES.values()]  # what `drawPoints` joins

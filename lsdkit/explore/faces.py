@@ -12,7 +12,7 @@ from lsdkit.data.store import SPLITS, Store
 from lsdkit.explore.explorer import Answer
 from lsdkit.explore.sheets import SheetExplorer
 from lsdkit.figures.faces import face_sheet
-from lsdkit.figures.plots import Figure
+from lsdkit.figures.style import Figure
 from lsdkit.training.predictions import probabilities_of
 
 LANDMARKS = ("complete", "missing", "implausible", "far from the mean shape")  # a face is in one of these states

@@ -8,7 +8,7 @@ from lsdkit.common.seeds import numpy_generator
 from lsdkit.explore.explorer import PARTS, Answer, Explorer
 from lsdkit.explore.packing import ask_panel
 from lsdkit.figures.faces import face_sheet
-from lsdkit.figures.plots import LABELS, Figure
+from lsdkit.figures.style import LABELS, Figure
 from lsdkit.openset.actions import draw_actions
 from lsdkit.openset.appearance import draw_shot, find_style
 from lsdkit.openset.head import load_head

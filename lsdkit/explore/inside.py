@@ -12,7 +12,7 @@ from lsdkit.data.viewing import View
 from lsdkit.explore.explorer import PARTS, Answer, Explorer
 from lsdkit.explore.packing import name_members, resize_faces
 from lsdkit.figures import inside as panels
-from lsdkit.figures.plots import LABELS, Figure, new_axes, styled
+from lsdkit.figures.style import LABELS, Figure, new_axes, styled
 from lsdkit.prediction import predict
 from lsdkit.reading.inside import Inside as Looked
 from lsdkit.reading.inside import find_evidence, look_at_crops

@@ -7,7 +7,7 @@ from lsdkit.data.store import Store
 from lsdkit.explore.explorer import Answer, Explorer
 from lsdkit.explore.packing import ask_panel, pack_faces
 from lsdkit.figures.faces import mixtures
-from lsdkit.figures.plots import LABELS, Figure
+from lsdkit.figures.style import LABELS, Figure
 from lsdkit.prediction import Panel
 
 SIDE = 192  # pixels of the faces that are blended, at most

@@ -10,8 +10,8 @@ from lsdkit.data.pictures import open_picture, quote_name
 from lsdkit.explore.explorer import PARTS, Answer, Explorer
 from lsdkit.explore.packing import name_members
 from lsdkit.figures import inside as panels
-from lsdkit.figures.plots import LABELS, Figure, new_axes, styled
 from lsdkit.figures.readings import fit_text
+from lsdkit.figures.style import LABELS, Figure, new_axes, styled
 from lsdkit.reading import reading as readings
 from lsdkit.reading.inside import Inside, look_inside
 from lsdkit.reading.searching import Picture

@@ -10,7 +10,7 @@ from lsdkit.common.seeds import torch_generator
 from lsdkit.data.store import SPLITS, Store
 from lsdkit.explore.explorer import PARTS, Answer, Explorer
 from lsdkit.figures.faces import face_sheet
-from lsdkit.figures.plots import Figure
+from lsdkit.figures.style import Figure
 from lsdkit.method.views import to_float, views
 from lsdkit.recipes import Recipe
 

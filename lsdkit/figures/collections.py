@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from lsdkit.figures.plots import INK, MAIN, MUTED, SECOND, Figure, new_axes, styled
+from lsdkit.figures.style import INK, MAIN, MUTED, SECOND, Figure, new_axes, styled
 
 Score = tuple[float, float, float]  # value, and the low and high end of its interval
 OTHERS, SAME = "photographs of other collections", "photographs of this collection,\nby people unseen in training"

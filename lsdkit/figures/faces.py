@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from lsdkit.common.landmarks import LINES
-from lsdkit.figures.plots import COLOURS, INK, LABELS, MAIN, Figure, new_axes, styled
+from lsdkit.figures.style import COLOURS, INK, LABELS, MAIN, Figure, new_axes, styled
 
 STEP = 1.04  # from face to face of a sheet, in sides of a face
 

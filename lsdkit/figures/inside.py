@@ -12,7 +12,7 @@ from PIL import Image
 
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.figures.faces import draw_points
-from lsdkit.figures.plots import COLOURS, GRID, INK, LABELS, Figure, new_axes, styled
+from lsdkit.figures.style import COLOURS, GRID, INK, LABELS, Figure, new_axes, styled
 
 CHOSEN, POINTS, PREDICTED = "#E69F00", "#00d0ff", "#E69F00"  # the chosen face's box; dlib's landmarks, the network's
 TINT = (0.835, 0.369, 0.0)  # of the places that a head attends to

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from lsdkit.figures.plots import GRID, INK, MAIN, MUTED, SECOND, SERIES, Figure, new_axes, styled
+from lsdkit.figures.style import GRID, INK, MAIN, MUTED, SECOND, SERIES, Figure, new_axes, styled
 
 
 @styled

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from lsdkit.figures.plots import COLOURS, INK, MUTED, Figure, new_axes, styled
+from lsdkit.figures.style import COLOURS, INK, MUTED, Figure, new_axes, styled
 
 EMOTION, APPEARANCE, SHARED = COLOURS["FEAR"], COLOURS["DISGUST"], COLOURS["SADNESS"]
 WIDTH, HEIGHT, STEP = 1.62, 0.98, 1.92  # of a box, and from box to box, in inches

@@ -10,7 +10,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from lsdkit.figures.plots import COLOURS, GRID, INK, LABELS, MUTED, Figure, styled
+from lsdkit.figures.style import COLOURS, GRID, INK, LABELS, MUTED, Figure, styled
 
 FACE, LABEL, BAR = 1.3, 0.72, 0.92  # inches: side of a face, width of the bars' names, length of a bar of 1
 CARD = (FACE + LABEL + BAR + 0.6, FACE + 0.5)  # width and height of a face's place

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import DisplayHandle, display
 
-from lsdkit.figures.plots import Figure, training_curves
+from lsdkit.figures.plots import training_curves
+from lsdkit.figures.style import Figure
 
 
 class LiveCurves:

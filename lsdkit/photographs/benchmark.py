@@ -26,7 +26,7 @@ from lsdkit.common.devices import choose_device
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores, list_versions
 from lsdkit.common.paths import project_path, resolve
-from lsdkit.figures import plots
+from lsdkit.figures import plots, style
 from lsdkit.figures.collections import collection_scores
 from lsdkit.method.bagging import soft_vote
 from lsdkit.method.metrics import macro_f1
@@ -313,7 +313,7 @@ def _write(bench: _Bench, seconds: float) -> str:
     files.write_json(bench.out / "benchmark.json", value)
     text = words.tabulate(value)
     files.write_text(bench.out / "benchmark.md", text)
-    files.write_bytes(bench.out / "benchmark.png", plots.png(collection_scores(**words.arrange_figure(value)), 150))
+    files.write_bytes(bench.out / "benchmark.png", style.png(collection_scores(**words.arrange_figure(value)), 150))
     for (trained_on, name, model), tallies in bench.tallies.items():
         if trained_on == RENDERED:
             _draw_confusion(bench.out, name, model, [each["found"] for each in tallies])
@@ -337,7 +337,7 @@ def _draw_confusion(out: Path, name: str, model: str, tallies: Sequence[scores.T
     drawn = plots.confusion(counts)
     title = f"{name}, {model}: {int(counts.sum()):,} answers, {len(tallies)} seeds"
     drawn.axes[0].set_title(title, fontsize=10, loc="left", parse_math=False)
-    files.write_bytes(out / f"confusion-{name}-{model}.png", plots.png(drawn, 150))
+    files.write_bytes(out / f"confusion-{name}-{model}.png", style.png(drawn, 150))
 
 
 def _purpose(name: str) -> str:

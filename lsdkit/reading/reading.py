@@ -17,8 +17,8 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.machine import cores
 from lsdkit.data.detection import dlib_models
 from lsdkit.data.pictures import quote_name
-from lsdkit.figures.plots import Figure, png
 from lsdkit.figures.readings import reading_sheet
+from lsdkit.figures.style import Figure, png
 from lsdkit.prediction import Panel, Voter, find_model
 from lsdkit.reading.searching import FoundFace, Picture, Searched, search
 from lsdkit.reading.workers import search_all

@@ -17,8 +17,8 @@ from lsdkit.common.files import atomic, write_bytes
 from lsdkit.common.paths import project_path
 from lsdkit.data.pictures import quote_name
 from lsdkit.data.readers import list_images
-from lsdkit.figures.plots import Figure, png
 from lsdkit.figures.readings import reading_sheet
+from lsdkit.figures.style import Figure, png
 from lsdkit.prediction import check_new
 from lsdkit.reading.reading import MODEL, FaceReading, Model, Reading, load_panel, read_many
 from lsdkit.reading.searching import NO_FACE

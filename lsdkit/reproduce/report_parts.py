@@ -18,7 +18,7 @@ from lsdkit.common.paths import resolve
 from lsdkit.common.seeds import numpy_generator
 from lsdkit.data.store import SPLITS, Store
 from lsdkit.ensembles import votes
-from lsdkit.figures import faces, plots
+from lsdkit.figures import faces, plots, style
 from lsdkit.method import metrics
 from lsdkit.training.predictions import answers_of
 from lsdkit.training.runs import Run, tabulate_runs
@@ -118,20 +118,20 @@ def pick_predictions(runs: Sequence[Run], members: pd.DataFrame) -> dict[str, pd
     return shown | ({f"Vote of all {len(runs)} members": votes.vote_runs(runs)} if len(runs) > 1 else {})
 
 
-def draw_classes(predictions: pd.DataFrame) -> plots.Figure:
+def draw_classes(predictions: pd.DataFrame) -> style.Figure:
     """F1 of each class on the validation faces with its interval."""
     scores = metrics.bootstrap_f1(*answers_of(predictions)).loc[list(EXPRESSIONS)]
     return plots.per_class_f1(scores["value"], scores["low"], scores["high"])
 
 
-def draw_faces(store: Store) -> dict[str, plots.Figure]:
+def draw_faces(store: Store) -> dict[str, style.Figure]:
     """Imbalance, sample faces with landmarks and mixed faces of a store, by caption."""
     counts = {split: store.counts(split) for split in SPLITS[:3] if store.counts(split).sum()}
     kind = "rendered faces" if store.kind == "rendered" else f"faces ({store.kind})"
     train, generator = store.rows("train"), numpy_generator(0, "report")
     classes = [train[store.labels[train] == index] for index in range(len(EXPRESSIONS))]
     rows = np.concatenate([generator.choice(own, min(2, len(own)), replace=False) for own in classes if len(own)])
-    names = [plots.LABELS[store.labels[row]] for row in rows]
+    names = [style.LABELS[store.labels[row]] for row in rows]
     sheet = faces.face_sheet(store.images[rows], names, store.landmarks[rows], columns=6, size=1.5)
     # pairs of a face that stays and one that is mixed into it: sadness with fear, happiness with anger
     mixed = [int(generator.choice(own if len(own) else train)) for own in (classes[index] for index in (4, 2, 3, 0))]
@@ -206,8 +206,8 @@ def show_table(rows: pd.DataFrame, left: int = 1) -> HTML:
         return HTML(f'<div class="wide">{rows.to_html(index=False, border=0, classes=f"left{left}")}</div>')
 
 
-def show_figure(drawn: plots.Figure, caption: str) -> HTML:
+def show_figure(drawn: style.Figure, caption: str) -> HTML:
     """A figure as a PNG in the page with its caption, which is also its description for those who cannot see it."""
-    data, text = base64.b64encode(plots.png(drawn, 150)).decode(), html.escape(caption)
+    data, text = base64.b64encode(style.png(drawn, 150)).decode(), html.escape(caption)
     image = f'<img alt="{text}" width="{round(drawn.get_figwidth() * 96)}" src="data:image/png;base64,{data}">'
     return HTML(f"<figure>{image}<figcaption>{text}</figcaption></figure>")

@@ -17,7 +17,7 @@ from lsdkit.common import files
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.paths import resolve
 from lsdkit.ensembles.votes import labelled_splits, read_stack
-from lsdkit.figures import plots
+from lsdkit.figures import plots, style
 from lsdkit.method import metrics
 from lsdkit.reproduce.formats import bullets, to_markdown
 from lsdkit.reproduce.scores import Estimate, Replicates, read_subjects
@@ -110,7 +110,7 @@ class Comparison:
         """Table and notes."""
         return f"{to_markdown(self.text)}\n\n{bullets(self.notes)}"
 
-    def draw(self) -> plots.Figure:
+    def draw(self) -> style.Figure:
         """Macro F1 and, where there are landmarks, their error: seeds and their mean, a row a start."""
         score, mean = "test_macro_f1" if self.split == "test" else "val_macro_f1", self.runs["mean_shape_nme"].mean()
         panels = {score: (f"Macro F1, {self.faces}", 1 / len(EXPRESSIONS), "chance")}
@@ -124,7 +124,7 @@ def write_comparison(folder: Path | str) -> str:
     folder, comparison = resolve(folder), compare_starts(folder)
     files.write_table(folder / "starts.csv", comparison.runs)
     files.write_text(folder / "starts.md", comparison.to_markdown())
-    files.write_bytes(folder / "starts.png", plots.png(comparison.draw(), 150))
+    files.write_bytes(folder / "starts.png", style.png(comparison.draw(), 150))
     return comparison.to_markdown()
 
 

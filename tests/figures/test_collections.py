@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lsdkit.figures import plots
+from lsdkit.figures import style
 from lsdkit.figures.collections import OTHERS, SAME, collection_scores
 
 REGRESSIONS, NETWORKS = ["hog", "face"], ["two-branch"]
@@ -65,7 +65,7 @@ def test_what_is_absent_is_not_drawn(given):
     assert len(dots(drawn.axes[1])) == 2
     bare = collection_scores({"web": {"hog": score(0.4)}}, [*KINDS[:1], ("networks", [])], {}, {})
     assert [label.get_text() for label in bare.axes[0].get_yticklabels()] == ["hog", "face", "regressions"]
-    assert plots.png(bare).startswith(b"\x89PNG")
+    assert style.png(bare).startswith(b"\x89PNG")
 
 
 def test_several_others_have_a_line_each_and_a_band_over_their_range(given):
@@ -82,5 +82,5 @@ def test_several_others_have_a_line_each_and_a_band_over_their_range(given):
 def test_names_are_text_and_not_formulas(given):
     panels = {"a$_^$b": given["panels"]["web"]}
     drawn = collection_scores(panels, KINDS, {"a$_^$b": {"x$y$": score(0.3)}}, {})
-    assert plots.png(drawn).startswith(b"\x89PNG")
+    assert style.png(drawn).startswith(b"\x89PNG")
     assert drawn.axes[0].get_title("left") == "a$_^$b"

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from lsdkit.figures import inside
-from lsdkit.figures.plots import LABELS, png
+from lsdkit.figures.style import LABELS, png
 
 RNG = np.random.default_rng(0)
 CROP = RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)

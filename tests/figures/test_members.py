@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from lsdkit.figures import members, plots
+from lsdkit.figures import members, style
 
 BINNED = pd.DataFrame(
     {
@@ -38,7 +38,7 @@ def test_bags_are_drawn_with_their_shares():
     assert [label.get_text() for label in left.get_yticklabels()] == ["strong  [1]", "bag 1  [2]"]
     assert [bar.get_height() for bar in right.patches] == [0.6, 0.4]
     np.testing.assert_array_equal(right.lines[0].get_ydata(), [0.8, 0.2])
-    assert plots.png(drawn).startswith(b"\x89PNG")
+    assert style.png(drawn).startswith(b"\x89PNG")
 
 
 def test_pairs_stand_where_they_are_and_hollow_where_their_vote_loses():
@@ -50,13 +50,13 @@ def test_pairs_stand_where_they_are_and_hollow_where_their_vote_loses():
     np.testing.assert_array_equal(filled.get_offsets(), [[0.5, 0.7]])
     np.testing.assert_array_equal(hollow.get_offsets(), [[0.6, 0.8]])
     assert filled.get_sizes()[0] > hollow.get_sizes()[0]
-    assert tuple(filled.get_facecolor()[0][:3]) == to_rgba(plots.MAIN)[:3]
+    assert tuple(filled.get_facecolor()[0][:3]) == to_rgba(style.MAIN)[:3]
     assert len(hollow.get_facecolor()) == 0
     assert "largest 0.040" in drawn.alt
 
 
 def test_members_that_gain_nothing_are_drawn():
     pairs = pd.DataFrame({"kappa": [1.0], "mean": [0.7], "gain": [0.0], "group": ["a"]})
-    assert plots.png(members.diversity(pairs)).startswith(b"\x89PNG")
+    assert style.png(members.diversity(pairs)).startswith(b"\x89PNG")
     empty = BINNED.assign(faces=0, confidence=np.nan, accuracy=np.nan)
-    assert plots.png(members.reliability(empty, 0.0)).startswith(b"\x89PNG")
+    assert style.png(members.reliability(empty, 0.0)).startswith(b"\x89PNG")

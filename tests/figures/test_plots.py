@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lsdkit.common.landmarks import LINES
 from lsdkit.figures import faces as faceplots
-from lsdkit.figures import plots
+from lsdkit.figures import plots, style
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_class_counts_draws_one_bar_a_class_and_split():
     drawn = plots.class_counts({"train": [18, 15, 11, 73, 145, 15], "test": [1, 1, 1, 1, 1, 1]})
     widths = [[bar.get_width() for bar in ax.patches] for ax in drawn.axes]
     assert widths == [[18, 15, 11, 73, 145, 15], [1] * 6]
-    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(plots.LABELS)
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(style.LABELS)
     assert drawn.axes[0].get_title("left") == "train: 277 faces\nlargest : smallest 13.2 : 1"
 
 
@@ -35,7 +35,7 @@ def test_class_counts_with_an_absent_class_and_an_empty_split():
     drawn = plots.class_counts({"train": [0, 5, 0, 0, 10, 0], "test": [0] * 6})
     assert "smallest 2.0 : 1" in drawn.axes[0].get_title("left")
     assert drawn.axes[1].get_title("left") == "test: 0 faces"
-    plots.png(drawn)
+    style.png(drawn)
 
 
 def test_subject_counts_sorts_subjects_and_keeps_absent_classes():
@@ -77,7 +77,7 @@ def test_training_curves_show_history_and_the_kept_epoch():
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), [4.0, 2.0, 0.8])
     assert len(parts_ax.lines) == 4
     assert [float(value[0]) for value in score.lines[1].get_data()] == [2.0, 0.5]
-    plots.png(drawn)
+    style.png(drawn)
 
 
 @pytest.mark.parametrize("landmarks", [[0.2, 0.1], [0.0, 0.0]], ids=["multi-task", "single-task"])
@@ -95,14 +95,14 @@ def test_compared_curves_place_each_training_by_the_faces_it_saw(landmarks):
     assert [line.get_label() for line in loss.lines] == (["a", "b"] if any(landmarks) else ["b"])
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b", "chance"]
     assert len({(line.get_color(), line.get_marker()) for line in (lines["a"], lines["b"])}) == 2
-    plots.png(drawn)
+    style.png(drawn)
     single = {"c": pd.DataFrame({"faces": [9], "val_macro_f1": [0.1], "landmarks": [0.0]})}
     assert len(plots.compared_curves(single).axes) == 1
 
 
 def test_one_epoch_can_be_drawn():
     row = {"epoch": [1], "loss": [4.0], "expression": [2.0], "affinity": [1.0], "partition": [0.9], "landmarks": [0.1]}
-    plots.png(plots.training_curves(pd.DataFrame({**row, "val_macro_f1": [0.2], "val_loss": [1.7]})))
+    style.png(plots.training_curves(pd.DataFrame({**row, "val_macro_f1": [0.2], "val_loss": [1.7]})))
 
 
 def test_scores_places_each_value_in_its_group():
@@ -132,7 +132,7 @@ def test_scores_by_start_shows_seeds_means_and_who_is_left_out():
     assert f1.texts[3].get_position()[1] == 2
     assert [label.get_text() for label in f1.get_yticklabels()] == ["a", "b", "c"]
     assert f1.get_ylim() == (2.5, -0.5)  # top down
-    plots.png(drawn)
+    style.png(drawn)
 
 
 def test_agreement_and_votes(generator):
@@ -183,7 +183,7 @@ def test_mixtures_show_the_mixture_and_its_label():
 def test_class_shapes_and_mixed_landmarks(generator):
     shapes = generator.uniform(-1, 1, (6, 68, 2))
     drawn = faceplots.class_shapes(shapes)
-    assert [ax.get_title("left") for ax in drawn.axes] == list(plots.LABELS)
+    assert [ax.get_title("left") for ax in drawn.axes] == list(style.LABELS)
     drawn = faceplots.mixed_landmarks(np.zeros((8, 8, 3)), shapes[0], shapes[1], 0.5)
     drawn_points = np.concatenate([line.get_xydata() for line in drawn.axes[1].lines])
     jaw = (shapes[0] + shapes[1])[:17] / 2
@@ -211,7 +211,7 @@ def test_a_figure_is_shown_as_a_picture_that_says_what_it_is():
 
 
 def test_a_figure_with_a_caption_and_a_label():
-    drawn = plots.new_axes(1, 1, 2, 2)[0].captioned("first").captioned('"Fear" < "Joy"')
+    drawn = style.new_axes(1, 1, 2, 2)[0].captioned("first").captioned('"Fear" < "Joy"')
     drawn.set_label("A page of <faces>")
     shown = BeautifulSoup(drawn._repr_mimebundle_()["text/html"], "html.parser")
     assert shown.figure.figcaption.get_text() == '"Fear" < "Joy"'
@@ -222,7 +222,7 @@ def test_words_of_a_sheet_are_its_captions_each_once_and_of_bounded_length():
     images = np.zeros((40, 4, 4, 3), np.uint8)
     assert faceplots.face_sheet(images[:3], ["Fear\nsubject 1", "Anger", "Anger"]).alt.endswith("Fear subject 1; Anger")
     many = faceplots.face_sheet(images, [f"a caption of face {number}" for number in range(40)]).alt
-    assert len(many) == plots.LONGEST
+    assert len(many) == style.LONGEST
     assert many.endswith("…")
 
 
@@ -256,19 +256,19 @@ def test_names_of_people_files_and_runs_are_no_formulae(generator):
     sheet = faceplots.face_sheet(generator.random((2, 8, 8, 3)), [name, "$"])
     scores = plots.split_densities({"x": {name: generator.random(20)}}, {"x": name})
     for drawn in (sheet, scores):
-        assert plots.png(drawn).startswith(b"\x89PNG")
+        assert style.png(drawn).startswith(b"\x89PNG")
 
 
 def test_powers_of_ten_stay_formulae():
-    @plots.styled
+    @style.styled
     def draw():
         """An axis."""
-        drawn, axes = plots.new_axes(1, 1, 3, 2)
+        drawn, axes = style.new_axes(1, 1, 3, 2)
         axes[0, 0].set(yscale="log", ylim=(1, 1e6))
         return drawn
 
     drawn = draw()
-    plots.png(drawn)
+    style.png(drawn)
     labels = [label for label in drawn.axes[0].yaxis.get_ticklabels() if "10^" in label.get_text()]
     assert len(labels) > 2
     assert all(label.get_parse_math() for label in labels)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from lsdkit.figures.plots import LABELS, png
 from lsdkit.figures.readings import BAR, MOST_COLUMNS, fit_text, reading_sheet
+from lsdkit.figures.style import LABELS, png
 
 RNG = np.random.default_rng(0)
 FACES = [RNG.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (112, 40, 64)]

@@ -7,7 +7,7 @@ import torch
 
 from lsdkit.common.seeds import torch_generator
 from lsdkit.figures.network import APPEARANCE, SHARED, architecture
-from lsdkit.figures.plots import png
+from lsdkit.figures.style import png
 from lsdkit.method.network import MultiTask
 from lsdkit.notebook.architecture import outline
 from lsdkit.recipes import DEMO, SMOKE, Member

@@ -15,7 +15,7 @@ from lsdkit.data.audit.report import open_outside
 from lsdkit.data.landmark_tables import read_table
 from lsdkit.data.store import Store
 from lsdkit.figures import faces as faceplots
-from lsdkit.figures import plots
+from lsdkit.figures import style
 
 SHOWN = 48  # faces on a sheet
 THUMBNAIL = 256  # pixels, of a lost photograph
@@ -51,7 +51,7 @@ def write_quality(
             for part, row in quality.tabulate_disagreement(store.landmarks[rows], other).iterrows()
         }
     for name, figure in _draw_sheets(store, table, other, rows).items():
-        files.write_bytes(out / f"{name}.png", plots.png(figure))
+        files.write_bytes(out / f"{name}.png", style.png(figure))
     files.write_text(out / "landmarks.csv", table.round(4).to_csv(index=False, lineterminator="\n"))
     files.write_json(out / "landmarks.json", report)
     return f"{describe_quality(report)}\nwritten: {out}"
@@ -89,7 +89,7 @@ def _ask_other(store: Store, against: str, rows: np.ndarray, progress: bool) -> 
 
 def _draw_sheets(
     store: Store, table: pd.DataFrame, other: np.ndarray | None, rows: np.ndarray
-) -> dict[str, plots.Figure]:
+) -> dict[str, style.Figure]:
     """worst: stored faces, the worst landmarks first; lost: photographs without a face, where the files are there."""
     sheets, worst = {}, table.head(SHOWN)
     if len(worst):

@@ -12,7 +12,7 @@ from lsdkit.data.audit.levels import MEASURES
 from lsdkit.data.audit.measuring import Audit, audit
 from lsdkit.data.store import Store
 from lsdkit.figures import faces as faceplots
-from lsdkit.figures import plots
+from lsdkit.figures import plots, style
 
 SHOWN = 16  # faces or pairs on a sheet
 
@@ -37,10 +37,10 @@ def open_outside(path: str | Path, out: str | Path) -> tuple[Store, Path]:
     return store, out
 
 
-def write_files(finished: Audit, figures: dict[str, plots.Figure], out: Path) -> None:
+def write_files(finished: Audit, figures: dict[str, style.Figure], out: Path) -> None:
     """Write a finished audit and its figures into the folder `out`; audit.json comes last."""
     for name, figure in figures.items():
-        files.write_bytes(out / f"{name}.png", plots.png(figure))
+        files.write_bytes(out / f"{name}.png", style.png(figure))
     keys, pairs = finished.faces["key"], finished.pairs
     pairs = pairs.assign(first=pairs["first"].map(keys), second=pairs["second"].map(keys))
     files.write_text(out / "audit_pairs.csv", pairs.to_csv(index=False, lineterminator="\n"))
@@ -48,7 +48,7 @@ def write_files(finished: Audit, figures: dict[str, plots.Figure], out: Path) ->
     files.write_json(out / "audit.json", finished.report)
 
 
-def draw_figures(store: Store, finished: Audit) -> dict[str, plots.Figure]:
+def draw_figures(store: Store, finished: Audit) -> dict[str, style.Figure]:
     """Figures by name, those that there is something to show in.
 
     classes, subjects; drift of the pictures' measures; landmark_distances and the farthest landmarks; copies and the
@@ -84,7 +84,7 @@ def draw_figures(store: Store, finished: Audit) -> dict[str, plots.Figure]:
     return figures
 
 
-def _draw_pairs(store: Store, pairs: pd.DataFrame, sides: list[str]) -> plots.Figure:
+def _draw_pairs(store: Store, pairs: pd.DataFrame, sides: list[str]) -> style.Figure:
     """The faces of the first pairs, side by side, with their kind and the bits in which they differ."""
     pairs, names = pairs.head(SHOWN), []
     for pair in pairs.to_dict("records"):
@@ -94,7 +94,7 @@ def _draw_pairs(store: Store, pairs: pd.DataFrame, sides: list[str]) -> plots.Fi
     return faceplots.face_sheet(store.images[rows], names, columns=8, size=1.35)
 
 
-def _draw_landmarks(store: Store, finished: Audit, distance: np.ndarray) -> plots.Figure:
+def _draw_landmarks(store: Store, finished: Audit, distance: np.ndarray) -> style.Figure:
     """Implausible landmarks first, then those farthest from the mean shape."""
     strange = finished.faces["key"].isin(finished.report["landmarks"]["implausible"]["named"]).to_numpy()
     order = np.lexsort((-np.nan_to_num(distance, nan=-1.0), ~strange))
