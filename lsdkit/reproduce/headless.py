@@ -19,6 +19,9 @@ from lsdkit.notebook.parameters import check_names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ENDS_WITHIN = 15.0  # seconds that a notebook has to save its work and end, once it was told to
+STARTS_WITHIN = (
+    300  # seconds that a kernel has to start: on a machine with much other work the usual minute is too short
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def execute(
     running, failed = (job.copy.with_name(f"{job.copy.stem}.{word}.ipynb") for word in ("running", "failed"))
     command = [sys.executable, "-c", "from lsdkit.reproduce.headless import run_leashed; run_leashed('papermill')"]
     command += [str(job.notebook), str(running), "--no-progress-bar", "--kernel", "python3", "--stdout-file", "-"]
+    command += ["--start-timeout", str(STARTS_WITHIN)]
     for name, value in job.parameters.items():
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
     variables = {**os.environ, "LSDKIT_ROOT": str(project_root()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
