@@ -19,9 +19,7 @@ from lsdkit.notebook.parameters import check_names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ENDS_WITHIN = 15.0  # seconds that a notebook has to save its work and end, once it was told to
-STARTS_WITHIN = (
-    300  # seconds that a kernel has to start: on a machine with much other work the usual minute is too short
-)
+STARTS_WITHIN = 300  # seconds that a kernel has to start; among much other work the usual minute is too short
 
 
 @dataclass(frozen=True)
