@@ -136,6 +136,7 @@ RUNS = _option("runs", "", "folder of runs", metavar="RUNS")
 WORKERS = _option("--jobs", None, "workers (default: all cores)", type=at_least_one)
 DEVICE = _option("--device", "auto", "auto, cpu or cuda (default %(default)s)")
 SETTINGS = _option("--set", "", "over the recipe's: 'name=value name=value'", dest="settings")
+ENGINES = ("local", "ray")
 EPOCHS = _option("--epochs", 0, "default: the recipe's")
 IMAGES = (  # of every source of images
     _option("--out", "", "the store (default data/NAME; relative to the project's folder)"),
@@ -423,12 +424,16 @@ def _pretrain_dino(stores, out, kind, device, **settings):
     DEVICE,
     _option("--timeout", 0.0, "end a run after so many seconds (default: never)"),
     _option("--fail-fast", False, "the first failure ends the sweep; runs under way save their work"),
+    _option("--engine", "local", "local, or ray: on a cluster's machines (default %(default)s)", choices=ENGINES),
+    _option("--address", "", "of a running Ray cluster: auto or HOST:PORT (default: Ray here)", metavar="ADDRESS"),
+    _option("--gpus-per-run", None, "with ray, such as 1 or 0.5 (default: 1 where there are any)", type=float),
     _option("--plan", False, "run nothing: say what it would run and cost, and how sure"),
     _option("--on", "6 x RTX 3090", "the machine of --plan (default %(default)s, the paper's)"),
 )
-def _sweep(members, grid, out, data, plan, on, recipe, **options):
+def _sweep(members, grid, out, data, plan, on, recipe, engine, address, gpus_per_run, **options):
     """train the members of the paper's Tables 2 and 3, or your own, then write the tables"""
     from lsdkit.notebook.grids import parse_grid, read_rows
+    from lsdkit.reproduce.cluster import Cluster
     from lsdkit.reproduce.sweep import Plan, plan_sweep, run_sweep
 
     running = {name: options.pop(name) for name in ("jobs", "gpus", "device", "timeout", "fail_fast")}
@@ -437,7 +442,12 @@ def _sweep(members, grid, out, data, plan, on, recipe, **options):
     rows = parse_grid(grid) if grid else read_rows(_find(members)) if members.lower().endswith(".csv") else {}
     chosen = Plan(members=members, recipe=recipe, rows=rows, **options)
     out = out or f"runs/{'grid' if rows else 'sweep'}-{recipe}"
-    return plan_sweep(out, chosen, data=data, on=on) if plan else run_sweep(out, chosen, data=data, **running)
+    if plan:
+        return plan_sweep(out, chosen, data=data, on=on)
+    if engine != "ray" and (address or gpus_per_run is not None):
+        raise ValueError("Expected --engine ray with --address and --gpus-per-run: the engine local knows neither")
+    cluster = Cluster(address=address, gpus_per_run=gpus_per_run) if engine == "ray" else None
+    return run_sweep(out, chosen, data=data, cluster=cluster, **running)
 
 
 @_command("status", RUNS, _option("--once", False, "in a terminal, too: say it once, and do not wait for the end"))

@@ -193,7 +193,8 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
     sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0, "rows": {}}
-    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0, "fail_fast": False}
+    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
+    running |= {"fail_fast": False, "cluster": None}
     assert calls[0] == ("run_sweep", ("runs/sweep-tiny", sweep), running)
     assert calls[1][0] == "plan_sweep"
     assert calls[1][2] == {"data": "", "on": "6 x RTX 3090"}

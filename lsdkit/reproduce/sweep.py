@@ -9,7 +9,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -24,7 +24,9 @@ from lsdkit.method.network import MultiTask
 from lsdkit.openset.preparing import open_or_render
 from lsdkit.recipes import Member
 from lsdkit.reproduce import estimate
-from lsdkit.reproduce.headless import Job, check_parameters, execute_all, make_job
+from lsdkit.reproduce.cluster import Cluster
+from lsdkit.reproduce.engines import Local
+from lsdkit.reproduce.headless import Job, check_parameters, make_job
 from lsdkit.reproduce.members import Entry, Plan, expand_plan
 from lsdkit.reproduce.record import LOCK, RECORD, is_own, read_record
 from lsdkit.reproduce.tables import write_tables
@@ -125,15 +127,17 @@ def run_sweep(
     device: str = "auto",
     timeout: float = 0.0,
     fail_fast: bool = False,
+    cluster: Cluster | None = None,
     report: Callable[[str], None] = print,
 ) -> str:
     """Run the members of `plan` that `out` does not hold yet, then write `out`/tables; returns a summary.
 
     `data` is the folder of a store ("" = the open set). `jobs` notebooks run at once (0 = as many as there are GPUs, or
     one), each with its share of the cores and, where there are GPUs, one of `gpus` (default: all that are visible). A
-    run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other, unless `fail_fast`:
-    then those under way save their work and end, and no other starts. `report` gets a line as each epoch and each run
-    ends. `SystemExit` with code 1 is raised, after the summary was reported, where one failed.
+    run that takes longer than `timeout` seconds (0 = never) is ended. With `cluster` the runs go to its machines. A
+    failed run stops no other, unless `fail_fast`: then those under way save their work and end, and no other starts.
+    `report` gets a line as each epoch and each run ends. `SystemExit` with code 1 is raised, after the summary was
+    reported, where one failed.
 
     Raises `ValueError` or `OSError`, before anything runs, for a wrong member, store, weight file or notebook, where
     `out` holds a sweep of another recipe or store, and where another sweep runs in `out`.
@@ -145,41 +149,44 @@ def run_sweep(
     check_parameters(next(iter(todo.values())))
     if jobs < 0 or timeout < 0:
         raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
+    if cluster and gpus:
+        raise ValueError(
+            "Expected --gpus without --engine ray, which hands them out itself; --gpus-per-run says how many"
+        )
     places = _list_places(gpus, device)
     check_one_store(members.values(), data)
     for member in {(member.recipe, member.appearance): member for member in members.values()}.values():
         check_weights(member)
-    jobs = jobs or max(1, len(places))
-    threads = max(1, cores() // jobs)
+    at_once = jobs or max(1, len(places))
+    engine = Local(at_once, max(1, cores() // at_once), tuple(places))
     store = open_or_render(data, next(iter(members.values())).recipe)
     work = {name: _count_operations(member, store) for name, member in members.items()}
     identities = {name: identify(member, store) for name, member in members.items()}
-    with files.hold_lock(out / LOCK, "another sweep runs in it; wait, or choose another --out", 1.0):
+    with (
+        files.hold_lock(out / LOCK, "another sweep runs in it; wait, or choose another --out", 1.0),
+        ExitStack() as stack,
+    ):
         record = _claim(out, plan, members, store)
         record["work"] |= work
         done = [name for name, identity in identities.items() if is_done(out / name, identity)]
         left = sorted((name for name in members if name not in done), key=lambda name: -work[name])
         for name in left:
             check_owner(out / name, identities[name], "choose another --out, or remove it")
+        if cluster and left:
+            place = data or str(project_path(store.path))
+            engine = stack.enter_context(cluster.connect(store, place, jobs=jobs, device=device, say=report))
         session = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": platform.node()}
-        session |= {"jobs": jobs, "threads": threads, "gpus": list(places), "device": device}
+        session |= {**engine.describe(), "device": device}
         session |= {"done_before": len(done), "run": 0, "failed": {}, "wall_seconds": 0.0, "ended": False}
         record["sessions"].append(session)
-        sweep = _Sweep(out, record, work, list(done), jobs, report, fail_fast)
+        sweep = _Sweep(out, record, work, list(done), engine.at_once, report, fail_fast)
         sweep.write()
-        report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
-        environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
+        counted = f"{len(members)} runs, {len(done)} of them done"
+        report(f"{counted}; {engine.at_once} at a time, {engine.threads} threads each")
         try:
             with suppress(_FirstFailure):
-                execute_all(
-                    [todo[name] for name in left],
-                    jobs,
-                    threads,
-                    sweep.end_run,
-                    environments=environments,
-                    timeout=timeout,
-                    tell=sweep.tell,
-                )
+                jobs_left = [todo[name] for name in left]
+                engine.execute_all(jobs_left, sweep.end_run, timeout=timeout, tell=sweep.tell)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"the sweep was stopped: {len(sweep.done)} of {len(members)} runs are done, those under way have saved "
