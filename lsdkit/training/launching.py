@@ -30,7 +30,7 @@ from lsdkit.training.processes import ERRORS, check_devices, simplify
 from lsdkit.training.runs import Run, read_member, read_run
 
 MARK = "\x1e"  # begins a line of JSON
-LAST_LINES = 15  # of what the processes wrote, where they end without a word
+LAST_LINES = 80  # of what the processes wrote, where they end without a word
 
 
 def train_on_several(
@@ -52,14 +52,19 @@ def train_on_several(
     task |= {"options": {**options, "device": device}}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     command += ["-m", __name__, json.dumps(task)]
-    threads = {"OMP_NUM_THREADS": str(max(1, cores() // devices))} | os.environ  # cards need no more either
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // devices))} | os.environ  # cards need no more either
     with tempfile.TemporaryFile() as errors:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-        with subprocess.Popen(command, **pipes, env=threads, text=True, start_new_session=True) as process:
-            try:
-                error = _follow(process, on_epoch)
-            finally:
-                process.stdin.close()  # stops it, where it is still under way
+        process = subprocess.Popen(command, **pipes, env=environment, text=True, start_new_session=True)
+        lines = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
+        reader.start()
+        try:
+            error = _follow(process, lines, on_epoch)
+        finally:
+            process.stdin.close()  # stops it, where it is still under way
+            process.wait()
+            reader.join()
         if error is not None:
             raise error
         if process.returncode:
@@ -72,10 +77,11 @@ def train_on_several(
     return read_run(folder)
 
 
-def _follow(process: subprocess.Popen, on_epoch: Callable[[dict], None] | None) -> BaseException | None:
+def _follow(
+    process: subprocess.Popen, lines: queue.SimpleQueue, on_epoch: Callable[[dict], None] | None
+) -> BaseException | None:
     """Pass on what the first process tells until all have ended; the error that it tells of, or a signal's to us."""
-    lines, reason, error = queue.SimpleQueue(), None, None
-    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    reason, error = None, None
     with Interrupts() as interrupts:
         while True:
             try:
@@ -101,8 +107,9 @@ def _follow(process: subprocess.Popen, on_epoch: Callable[[dict], None] | None) 
 
 
 def _read(stream: IO[str], lines: queue.SimpleQueue) -> None:
-    for line in stream:
-        lines.put(line)
+    with stream:
+        for line in stream:
+            lines.put(line)
     lines.put(None)
 
 
@@ -128,7 +135,7 @@ def _work(task: dict) -> None:
         if first:
             _tell("error", [type(stop).__name__, str(stop)])
         raise SystemExit(1) from None
-    except Exception as error:
+    except ERRORS as error:  # any other is a defect, whose traceback tells most
         if first:
             plain = simplify(error)
             _tell("error", [type(plain).__name__, str(plain)])

@@ -21,7 +21,7 @@ from lsdkit.method.network import MultiTask
 from lsdkit.training.sharding import average_gradients, shard_backbones
 
 PATIENCE = timedelta(days=1)  # while one process scores, the others wait
-ERRORS = FileNotFoundError, OSError, FloatingPointError, MemoryError, ValueError, RuntimeError  # that are passed on
+ERRORS = FileNotFoundError, OSError, FloatingPointError, MemoryError, ValueError  # that are passed on as they are
 T = TypeVar("T")
 
 
@@ -113,7 +113,7 @@ class Joined(Alone):
 
 
 def simplify(error: Exception) -> Exception:
-    """The error as other processes can read it: of one of `ERRORS`, with its text.
+    """The error as other processes can read it: of one of `ERRORS`, or a `RuntimeError`, with its text.
 
     >>> simplify(UnicodeError("no text")), simplify(KeyError("name"))
     (ValueError('no text'), RuntimeError("KeyError: 'name'"))

@@ -109,12 +109,63 @@ def test_a_process_that_dies_ends_all_and_is_told(tiny_store, tmp_path):
     assert not [each for each in psutil.Process().children(recursive=True) if "RANK" in each.environ()]
 
 
-@pytest.mark.slow
-def test_an_error_of_the_first_process_is_raised_here(tiny_store, tmp_path):
-    pytest.importorskip("lightning_fabric")
-    (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"Expected member\.json beside result\.json"):
-        train_member(MEMBER, tiny_store, tmp_path, devices=2, **OPTIONS)
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A function that lets a few lines of shell stand in for torchrun and its processes."""
+
+    def let(lines: str) -> None:
+        path = tmp_path / "stand-in"
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(launching.sys, "executable", str(path))
+        monkeypatch.setattr(launching, "check_devices", lambda device, devices: device)
+
+    return let
+
+
+def tell(kind, value):
+    return f"echo '{launching.MARK}{json.dumps([kind, value])}'"
+
+
+def test_what_the_first_process_tells_is_passed_on(tiny_store, tmp_path, stand_in, capsys):
+    rows, row = [], {"epoch": 1, "loss": 0.1 + 0.2}
+    lines = [tell("row", row), "echo 'epoch 1 of 2'", tell("warning", "odd"), tell("error", ["OSError", "full"])]
+    stand_in("\n".join([*lines, "echo noise >&2", "exit 1"]))
+    with pytest.raises(OSError, match=r"^full$"), pytest.warns(UserWarning, match=r"^odd$"):
+        train_member(MEMBER, tiny_store, tmp_path / "run", devices=2, on_epoch=rows.append, **OPTIONS)
+    assert rows == [row]
+    assert capsys.readouterr().err == "epoch 1 of 2\n"
+
+
+def test_an_end_without_a_word(tiny_store, tmp_path, stand_in):
+    stand_in("echo 'out of memory' >&2; exit 1")
+    with pytest.raises(RuntimeError, match=r"A process of the training in .*run has ended; (?s:.*)out of memory"):
+        train_member(MEMBER, tiny_store, tmp_path / "run", devices=2, **OPTIONS)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_stop_closes_the_pipe_and_waits(tiny_store, tmp_path, stand_in, number, kind):
+    """What stands in for the training reads to the pipe's end, and is let finish."""
+    stand_in(
+        "\n".join([tell("row", {}), "cat", f"touch {tmp_path}/saved", tell("error", ["SystemExit", "143"]), "exit 1"])
+    )
+    with pytest.raises(kind):
+        train_member(
+            MEMBER,
+            tiny_store,
+            tmp_path / "run",
+            devices=2,
+            on_epoch=lambda row: os.kill(os.getpid(), number),
+            **OPTIONS,
+        )
+    assert (tmp_path / "saved").exists()
+
+
+def test_an_error_of_the_callback_stops_it_too(tiny_store, tmp_path, stand_in):
+    stand_in("\n".join([tell("row", {}), "cat", f"touch {tmp_path}/saved"]))
+    with pytest.raises(ZeroDivisionError):
+        train_member(MEMBER, tiny_store, tmp_path / "run", devices=2, on_epoch=lambda row: 1 / 0, **OPTIONS)
+    assert (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize("devices", [0, -1, 1.5, True, "2"])
