@@ -17,7 +17,7 @@ class Stopped(Exception):
     """A signal asked the work to stop; `reason` is what to raise once everything is saved."""
 
     def __init__(self, reason: BaseException):
-        super().__init__(str(reason))
+        super().__init__(reason)
         self.reason = reason
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lsdkit.common.landmarks import POINTS
 from lsdkit.common.seeds import global_draws
 from lsdkit.method.attention import CrossAttentionHead, adapters, conv_bn_relu, fuse
-from lsdkit.method.backbones import create_for
+from lsdkit.method.backbones import Backbone, create_for
 from lsdkit.method.losses import AffinityLoss
 from lsdkit.recipes import NO_APPEARANCE, Member, Recipe
 
@@ -122,6 +122,10 @@ class MultiTask(nn.Module):
     def forward_landmarks(self, x: Tensor) -> Tensor:
         """To y_land: RGB (B, 3, S, S) in [0, 1] -> points (B, 68, 2), about [-1, 1] of the crop."""
         return self.landmarks(self.shared_appearance(self.appearance(x))).unflatten(1, (POINTS, 2))
+
+    def backbones(self) -> list[Backbone]:
+        """The emotion branch's, and the appearance branch's where there is one."""
+        return [self.emotion.backbone, *([self.appearance.backbone] if self.multitask else [])]
 
     def emotion_state(self) -> dict[str, Tensor]:
         """The tensors that predicting expressions needs: loads strictly into `MultiTask(recipe)`."""

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from lsdkit.recipes import NO_APPEARANCE, RECIPES, SETTABLE, Member, check_choice, find_recipe
 
-DEVICES = ("auto", "cpu", "cuda")
+KINDS = ("auto", "cpu", "cuda")  # of devices
 INJECTED = "# Parameters"  # how the cell begins that papermill puts after the declared parameters
 TYPES = {  # what a parameter may be, in words, and how a value of another type comes right
     "str": (
@@ -103,6 +103,7 @@ def member_from_parameters(
     EMOTION_WEIGHTS: str = "",
     APPEARANCE_WEIGHTS: str = "",
     SETTINGS: str = "",
+    DEVICES: int = 1,
 ) -> Member:
     """The member that a notebook's parameters describe; raises `ValueError` with the valid values for a wrong one.
 
@@ -118,7 +119,9 @@ def member_from_parameters(
     if "epochs" in settings:  # of every member
         settings.setdefault("weak_epochs", 0)
     recipe = replace(find_recipe(RECIPE), **settings)
-    check_choice("DEVICE", DEVICE, DEVICES)
+    check_choice("DEVICE", DEVICE, KINDS)
+    if type(DEVICES) is not int or DEVICES < 1:
+        raise ValueError(f"Expected `DEVICES` to be a whole number of at least 1, but got {DEVICES!r}")
     names = (*dict(recipe.appearances), NO_APPEARANCE)
     if APPEARANCE not in names:
         from lsdkit.method import backbones  # slow to import: only where the paper's names do not answer

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lsdkit.common.signals import Interrupts, Stopped
+from lsdkit.training.processes import ALONE, Alone
 from lsdkit.training.progress import Clock, Progress
 
 
@@ -44,13 +45,14 @@ def fit(
     checkpoint_every: float = 300.0,
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[dict], None] = lambda row: None,
+    processes: Alone = ALONE,
 ) -> None:
     """Train from where `progress` stands to the task's last epoch; changes both in place.
 
     `save` writes a checkpoint: after each epoch and, inside one, every `checkpoint_every` seconds. A row of the history
     holds epoch (from 1), what `start_epoch` tells, the means of `measures`, the scores and seconds. SIGTERM and an
     interrupt are answered after the step under way: the checkpoint is written, then `SystemExit` or `KeyboardInterrupt`
-    is raised.
+    is raised. Where several processes make these steps together, all of them stop after the same one.
     """
     clock = Clock(progress)
 
@@ -59,6 +61,11 @@ def fit(
         save()
 
     with Interrupts() as interrupts:
+
+        def check() -> None:
+            interrupts.received = processes.agree(interrupts.received)
+            interrupts.check()
+
         try:
             while progress.epoch < task.epochs:
                 row = {"epoch": progress.epoch + 1, **task.start_epoch(progress.epoch)}
@@ -67,14 +74,15 @@ def fit(
                     on_step()
                     if clock.unsaved() > checkpoint_every:
                         checkpoint()
-                    interrupts.check()
+                    check()
                 scores = task.score(interrupts.check)
                 row |= dict(zip(task.measures, progress.means(), strict=True)) | scores
                 row["seconds"] = clock.epoch_seconds()
                 progress.end_epoch(row, task.criterion, task.scored_state())
                 checkpoint()
                 on_epoch(row)
-                interrupts.check()
+                check()
         except Stopped as stopped:
             checkpoint()
+            processes.wait()
             raise stopped.reason from None

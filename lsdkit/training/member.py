@@ -14,6 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lsdkit.common.devices import choose_device
 from lsdkit.common.files import describe_difference, write_table
 from lsdkit.common.landmarks import mean_landmarks
 from lsdkit.common.machine import list_versions
@@ -33,15 +33,17 @@ from lsdkit.method.backbones import mark_aligned
 from lsdkit.method.losses import class_weights
 from lsdkit.method.network import MultiTask
 from lsdkit.method.objective import step_loss
-from lsdkit.recipes import Member
+from lsdkit.recipes import Member, check_number
 from lsdkit.training import checkpoints, evaluation
 from lsdkit.training.averaging import measure_statistics, running_mean
 from lsdkit.training.directions import fit_directions
 from lsdkit.training.landmarks import note_landmarks
+from lsdkit.training.launching import train_on_several
 from lsdkit.training.lines import Lines
 from lsdkit.training.loop import fit
 from lsdkit.training.memory import less_memory
 from lsdkit.training.ownership import claim_folder, find_finished, hold_run_folder, identify
+from lsdkit.training.processes import ALONE, Alone, join, started
 from lsdkit.training.progress import Progress
 from lsdkit.training.runs import FORMAT, Run, read_run, sum_files, write_run
 from lsdkit.training.sampling import batches, count_by_name, training_rows
@@ -57,6 +59,7 @@ def train_member(
     folder: Path | str,
     *,
     device: str = "auto",
+    devices: int = 1,
     progress: bool = True,
     checkpoint_every: float = 300.0,
     on_epoch: Callable[[dict], None] | None = None,
@@ -65,23 +68,37 @@ def train_member(
 
     A finished run of the same member on the same data is returned untouched; one that was interrupted goes on where it
     stood; one whose files are not what its result tells of is trained again, with a warning. `device` is "auto" (a CUDA
-    device where there is one), "cpu", "cuda" or "cuda:N". A checkpoint is written after each epoch and, inside one,
+    device where there is one), "cpu", "cuda" or "cuda:N". `devices`: how many of them make the run together, each in a
+    process of its own (`lsdkit.training.processes`); the same training as on one, up to rounding. A script that
+    torchrun has started takes the processes there are. A checkpoint is written after each epoch and, inside one,
     every `checkpoint_every` seconds. `on_epoch` is called with each new row of the
     history. SIGTERM and an interrupt (Ctrl-C, Jupyter's stop button) are answered after the step under way: the
     checkpoint is written, then `SystemExit` or `KeyboardInterrupt` is raised.
 
     Raises `ValueError`, before any work, where the folder holds the run of another member or data, where another
-    process trains in it, where the store lacks faces to train on or to validate with, or for an unknown device;
+    process trains in it, where the store lacks faces to train on or to validate with, for an unknown device, or fewer
+    devices than asked for;
     `FloatingPointError`, naming epoch and step, where the loss is not finite (the last good checkpoint stays).
     """
-    folder, place = Path(folder), choose_device(device)
-    with hold_run_folder(folder):
-        identity = identify(member, store)
-        finished = find_finished(folder, identity)
+    check_number("DEVICES", devices, int)
+    if devices < 1:
+        raise ValueError(f"Expected `DEVICES` of at least 1, but got {devices}")
+    folder, options = Path(folder), {"device": device, "progress": progress, "checkpoint_every": checkpoint_every}
+    if devices > 1 and started() == 1:
+        return train_on_several(member, store, folder, devices, on_epoch, **options)
+    processes = join(device, devices)
+    with ExitStack() as held:
+
+        def begin() -> tuple[dict, Run | None]:
+            held.enter_context(hold_run_folder(folder))
+            identity = identify(member, store)
+            return identity, find_finished(folder, identity)
+
+        identity, finished = processes.on_first(begin)
         if finished is not None:
             return finished
-        task = MemberTask(member, store, place)  # what is wrong with the member ends here, and claims nothing
-        claim_folder(folder, identity)
+        task = MemberTask(member, store, processes.device, processes)  # a wrong member ends here, and claims nothing
+        processes.on_first(lambda: claim_folder(folder, identity))
         run = Run(
             folder=folder,
             member=member,
@@ -90,16 +107,19 @@ def train_member(
             checksums=identity["store"],
             view=store.view,
             started_from=task.started_from,
-            **_describe_machine(place),
+            **_describe_machine(processes),
         )
         reached = _resume(task, run, identity)
-        noted = folder, task.scored, store, member, place
-        if not reached.epoch + reached.step:
+        noted = folder, task.scored, store, member, task.device
+        if processes.first and not reached.epoch + reached.step:
             note_landmarks(*noted, 0)
         scored = (task.criterion, "validation macro F1")
-        lines = Lines(reached, member.epochs, len(task.batches(0)), *scored, silent=not progress)
+        silent = not (progress and processes.first)
+        lines = Lines(reached, member.epochs, len(task.batches(0)), *scored, silent=silent)
 
         def end_epoch(row: dict) -> None:
+            if not processes.first:
+                return
             write_table(folder / "history.csv", pd.DataFrame(reached.history))
             note_landmarks(*noted, row["epoch"])
             lines.end_epoch(row)
@@ -107,16 +127,18 @@ def train_member(
                 on_epoch(row)
 
         def save() -> None:
-            _save(task, run, reached, identity)
+            if processes.first:
+                _save(task, run, reached, identity)
 
+        told = {"on_step": lines.end_step, "on_epoch": end_epoch}
         try:
-            fit(task, reached, save, checkpoint_every=checkpoint_every, on_step=lines.end_step, on_epoch=end_epoch)
+            fit(task, reached, save, checkpoint_every=checkpoint_every, processes=processes, **told)
         except FloatingPointError as error:
             raise FloatingPointError(
                 f"Epoch {reached.epoch + 1}, step {reached.step + 1}: {error}. The last good checkpoint stays in "
                 f"{folder}; lower `learning_rate`, or use precision float32, in a new RUN_DIR"
             ) from error
-        return _finish(task, run, reached)
+        return processes.on_first(lambda: _finish(task, run, reached))
 
 
 class MemberTask:
@@ -125,8 +147,8 @@ class MemberTask:
     measures = ("loss", *PARTS)
     criterion = "val_macro_f1"
 
-    def __init__(self, member: Member, store: Store, device: torch.device):
-        recipe = member.recipe
+    def __init__(self, member: Member, store: Store, device: torch.device, processes: Alone = ALONE):
+        recipe, self.processes = member.recipe, processes
         self.member, self.store, self.device, self.epochs = member, store, device, member.epochs
         if recipe.statistics == "measured" and not recipe.averaging:
             raise ValueError(
@@ -173,14 +195,16 @@ class MemberTask:
         return batches(self.member, self.rows, self.store.labels[self.rows], epoch)
 
     def step(self, batch: np.ndarray, epoch: int, step: int) -> Sequence[float]:
-        with less_memory(self.network, self.member.recipe.memory):
-            loss, parts = self._loss(self.network, batch, "step", epoch, step)
-        values = torch.stack([loss.detach(), *(parts[name] for name in PARTS)]).tolist()
-        if not all(map(math.isfinite, values)):
-            each = ", ".join(f"{name} {value}" for name, value in zip(PARTS, values[1:], strict=True))
-            raise FloatingPointError(f"the loss is {values[0]} ({each})")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        with self.processes.share_step(self.network):
+            with less_memory(self.network, self.member.recipe.memory):
+                loss, parts = self._loss(self.network, batch, "step", epoch, step)
+            values = torch.stack([loss.detach(), *(parts[name] for name in PARTS)]).tolist()
+            if not all(map(math.isfinite, values)):
+                each = ", ".join(f"{name} {value}" for name, value in zip(PARTS, values[1:], strict=True))
+                raise FloatingPointError(f"the loss is {values[0]} ({each})")
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+        self.processes.average_gradients(self.network)
         self.optimiser.step()
         if self.mean is not None:
             self.mean.update_parameters(self.network)
@@ -201,6 +225,9 @@ class MemberTask:
         )
 
     def score(self, check: Callable[[], None]) -> dict[str, float]:
+        return self.processes.on_first(partial(self._score, check))
+
+    def _score(self, check: Callable[[], None]) -> dict[str, float]:
         if self.mean is not None and self.member.recipe.statistics == "measured":
             some = enumerate(self.batches(0)[:MEASURED])
             passes = (partial(self._loss, self.scored, batch, "statistics", number) for number, batch in some)
@@ -233,16 +260,18 @@ def _save(task: MemberTask, run: Run, progress: Progress, identity: dict) -> Non
 
 def _resume(task: MemberTask, run: Run, identity: dict) -> Progress:
     """Where the folder's newest sound checkpoint stands, which the task takes up; the beginning where there is none."""
-    saved, damaged = checkpoints.load(run.folder, identity)
-    for note in damaged:
+    processes = task.processes
+    saved, damaged = processes.on_first(lambda: checkpoints.load(run.folder, identity))
+    for note in damaged if processes.first else ():
         warnings.warn(note, stacklevel=3)
     progress = Progress(notes=task.notes)
     if saved is None:
         fit_directions(task.network, task.store, task.rows, task.member, task.device)
+        processes.align(task.network)
     else:
         task.load(saved)
         progress = Progress(**saved["progress"])
-        machine = _describe_machine(task.device)
+        machine = _describe_machine(processes)
         if saved["machine"] != machine:
             change = describe_difference(machine, saved["machine"])
             progress.notes.append(f"Resumed at epoch {progress.epoch + 1}: {change}; the last bits can differ")
@@ -283,6 +312,8 @@ def _finish(task: MemberTask, run: Run, progress: Progress) -> Run:
     return read_run(folder)
 
 
-def _describe_machine(device: torch.device) -> dict:
+def _describe_machine(processes: Alone) -> dict:
+    device = processes.device
     card = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
-    return {"device": f"{device}{card}", "threads": torch.get_num_threads()}
+    name = f"{processes.size} x {device.type}" if processes.size > 1 else device
+    return {"device": f"{name}{card}", "threads": torch.get_num_threads()}

@@ -13,32 +13,23 @@ see the whole batch at once, whatever the setting: partners, class weights, cent
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lsdkit.method.network import MultiTask
+from lsdkit.training.forwards import replace_forwards
 
 
-@contextmanager
-def less_memory(network: MultiTask, how: str) -> Iterator[None]:
+def less_memory(network: MultiTask, how: str) -> AbstractContextManager:
     """Within the block, passes through the network's backbones keep only what `how`, a recipe's `memory`, says.
 
     Backward may come after the block. What is random in a backbone is drawn once: the second time it is the same.
     """
-    parts, before = split_into(how), []
-    for module in pieces(network, how):
-        before.append((module, vars(module).get("forward")))
-        module.forward = _computed_again(module, module.forward, parts)
-    try:
-        yield
-    finally:
-        for module, forward in before:
-            del module.forward
-            if forward is not None:
-                module.forward = forward
+    parts = split_into(how)
+    return replace_forwards(pieces(network, how), lambda module, forward: _computed_again(module, forward, parts))
 
 
 def split_into(how: str) -> int:
@@ -56,10 +47,10 @@ def pieces(network: MultiTask, how: str) -> list[nn.Module]:
     A block stands in a sequence of such, as those of residual networks and transformers do, and has layers of its own.
     A backbone without blocks is one.
     """
-    backbones = [network.emotion.backbone, *([network.appearance.backbone] if network.multitask else [])]
     if how == "plain":
         return []
-    return backbones if how != "recompute" else [block for each in backbones for block in (_blocks(each) or [each])]
+    found = network.backbones()
+    return found if how != "recompute" else [block for each in found for block in (_blocks(each) or [each])]
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

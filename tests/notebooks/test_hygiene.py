@@ -18,6 +18,7 @@ from lsdkit.reproduce import demo, report
 
 NOTEBOOKS = sorted((PACKAGE_PARENT / "notebooks").glob("*.ipynb"))
 KNOWN = {"DATA_DIR", "RUN_DIR", "RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE"}
+KNOWN |= {"DEVICES"}
 KNOWN |= {"EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS", "SETTINGS", "COMPARE", "THESIS"}  # of 03_train, as all above
 OTHERS = {
     "IMBALANCE_DIR",
