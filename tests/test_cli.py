@@ -226,7 +226,7 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
     assert calls[14] == ("read_photographs", (["a.jpg", "faces"],), options)
     rows = {f"MIX={mix}": {"MIX": mix} for mix in ("mixup", "mixaugment")}
     own = sweep | {"members": "all", "settings": "", "weak_seeds": (), "epochs": 3, "rows": rows}
-    options = {"data": "", "jobs": 0, "gpus": (), "device": "auto", "timeout": 0.0, "fail_fast": True}
+    options = {"data": "", "jobs": 0, "gpus": (), "device": "auto", "timeout": 0.0, "fail_fast": True, "cluster": None}
     assert calls[15] == ("run_sweep", ("runs/grid-tiny", own), options)
     assert calls[16][1] == ("o", own | {"members": "own.csv", "epochs": 0, "rows": {"row 1 of own.csv": {"BAG": 2}}})
     assert calls[17] == ("show_status", (project / "runs", True), {})
