@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from lsdkit.ensembles import calibration
-from lsdkit.ensembles.diversity import score_answers
 from lsdkit.ensembles.votes import labelled_splits, name_run, read_stack, vote_way
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
@@ -38,7 +37,7 @@ def select_greedily(labels: np.ndarray, stack: np.ndarray, rounds: int = ROUNDS)
     chosen, scores, total, faces = [], [], np.zeros(stack.shape[1:]), np.arange(len(labels))
     for size in range(1, rounds + 1):
         tried = (total + stack) / size  # (M, B, 6)
-        score = score_answers(labels, tried.argmax(2))
+        score = metrics.score_answers(labels, tried.argmax(2))
         loss = -np.log(np.maximum(tried[:, faces, labels], _TINY)).mean(1)
         best = int(np.lexsort((loss, -score))[0])
         chosen.append(best)
@@ -107,7 +106,7 @@ def compare_votes(
     labels = {split: labels_of(faces) for split, (faces, _) in seen.items()}
     votes = {split: {} for split in seen}
     truth, stack = labels["validation"], seen["validation"][1]
-    best = int(score_answers(truth, stack.argmax(2)).argmax())
+    best = int(metrics.score_answers(truth, stack.argmax(2)).argmax())
     greedy, weights = select_greedily(truth, stack), fit_weights(truth, stack)
     temperatures = calibrate_members(truth, stack)
     one = calibration.fit_temperature(truth, soft_vote(stack, way))

@@ -25,10 +25,10 @@ def tabulate_pairs(
     vote above the better one) and group, of `GROUPS`, by whether each member is `weak` (M,).
     """
     labels, stack = np.asarray(labels), np.asarray(stack, dtype=np.float64)
-    kappa, single = metrics.kappa(stack.argmax(2)), score_answers(labels, stack.argmax(2))
+    kappa, single = metrics.kappa(stack.argmax(2)), metrics.score_answers(labels, stack.argmax(2))
     rows = []
     for one, other in zip(*np.triu_indices(len(stack), 1), strict=True):
-        voted = score_answers(labels, soft_vote(stack[[one, other]], way).argmax(1)[None])[0]
+        voted = metrics.score_answers(labels, soft_vote(stack[[one, other]], way).argmax(1)[None])[0]
         gain, group = voted - max(single[one], single[other]), GROUPS[int(weak[one]) + int(weak[other])]
         rows.append((int(one), int(other), kappa[one, other], single[[one, other]].mean(), gain, group))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -50,14 +50,3 @@ def describe_pairs(pairs: pd.DataFrame) -> str:
     each = [f"{wins[part].mean():.0%} of the {part.sum()} that are {word} alike" for part, word in parts]
     means = [f"{pairs['gain'][part].mean():+.3f}" for part, _ in parts]
     return f"{told}: {each[0]} (mean gain {means[0]}), {each[1]} ({means[1]})."
-
-
-def score_answers(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Macro F1 of each of several members at once, (M,), from labels (B,) and answers (M, B) in 0..5.
-
-    >>> score_answers(np.arange(6), np.array([[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4]])).round(3).tolist()
-    [1.0, 0.778]
-    """
-    k = len(metrics.INDICES)
-    counts = np.stack([np.bincount(labels * k + each, minlength=k * k) for each in answers])  # (M, K * K)
-    return metrics.f1_from_confusion(counts.reshape(-1, k, k)).mean(1)

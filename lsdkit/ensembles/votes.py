@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.ensembles.rules import ENSEMBLES, MIX_NAMES, Cell, Selection, find_runs, group_by_seed, select_members
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
@@ -25,35 +26,38 @@ def name_run(run: Run) -> str:
     return ", ".join(words if member.basic_aug else [*words, "no basic aug"])
 
 
-def read_stack(runs: Sequence[Run], split: str = "") -> tuple[pd.DataFrame, np.ndarray]:
+def read_stack(runs: Sequence[Run], *splits: str) -> tuple[pd.DataFrame, np.ndarray]:
     """The faces that these runs predicted, each once, and the probabilities (M, B, K) that each run gave them.
 
-    The faces are in the order of the first run and have the columns key, split and expression; with `split`, only its
-    faces of known expression. Raises `ValueError` where the runs did not predict the same faces, or where their labels
-    or stores differ.
+    The faces are in the order of the first run and have the columns key, split and expression; with `splits`, only
+    their faces of known expression. Raises `ValueError` where the runs did not predict the same faces, or where their
+    labels or stores differ.
     """
     if not runs:
         raise ValueError("Expected at least one run, but got none")
     stores = {tuple(sorted(run.checksums.items())): str(run.folder) for run in runs}
     if len(stores) > 1:
         raise ValueError(f"Expected runs on one store, but these saw different data: {', '.join(stores.values())}")
-    first, stack = None, []
-    for run in runs:
+    for place, run in enumerate(runs):
         table = run.read_predictions().set_index("key")
-        if first is None:
+        if place == 0:
             first = table[["split", "expression"]]
-            wanted = select_labelled(first, split) if split else first
-        if table.index.has_duplicates or set(table.index) != set(first.index):
-            only = sorted(set(table.index) ^ set(first.index))[:3]
-            raise ValueError(
-                f"Expected {run.folder} to predict the same faces as {runs[0].folder}, each once, but got "
-                f"{len(table)} and {len(first)} faces; not in both: {only}. Train both on the same data"
-            )
-        if not table.loc[first.index, ["split", "expression"]].equals(first):
+            wanted = select_labelled(first, *splits) if splits else first
+            rows = np.flatnonzero(first.index.isin(wanted.index))
+            stack = np.empty((len(runs), len(wanted), len(EXPRESSIONS)))  # filled run by run: one copy is held
+        if place == 0 or not table.index.equals(first.index):
+            only = table.index.symmetric_difference(first.index)
+            if table.index.has_duplicates or len(only):
+                raise ValueError(
+                    f"Expected {run.folder} to predict the same faces as {runs[0].folder}, each once, but got "
+                    f"{len(table)} and {len(first)} faces; not in both: {sorted(only)[:3]}. Train both on the same data"
+                )
+            table = table.loc[first.index]
+        if not table[["split", "expression"]].equals(first):
             both = f"{run.folder} and {runs[0].folder}"
             raise ValueError(f"Expected {both} to agree on split and expression of each face")
-        stack.append(probabilities_of(table.loc[wanted.index]))
-    return wanted.reset_index(), np.stack(stack)
+        stack[place] = probabilities_of(table)[rows]
+    return wanted.reset_index(), stack
 
 
 def vote_way(runs: Sequence[Run]) -> str:

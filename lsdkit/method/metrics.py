@@ -28,9 +28,10 @@ def _checked(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
             f"but got shapes {labels.shape} and {predicted.shape}"
         )
     for name, values in (("labels", labels), ("predicted", predicted)):
-        strange = np.setdiff1d(values, INDICES)
+        strange = values[~np.isin(values, INDICES)]
         if len(strange):
-            raise ValueError(f"Expected `{name}` in 0..5, but got {strange.tolist()}; leave out faces of other classes")
+            found = np.unique(strange).tolist()
+            raise ValueError(f"Expected `{name}` in 0..5, but got {found}; leave out faces of other classes")
     return labels.astype(np.int64), predicted.astype(np.int64)
 
 
@@ -61,6 +62,17 @@ def f1_from_confusion(counts: np.ndarray) -> np.ndarray:
     hits = np.diagonal(counts, axis1=-2, axis2=-1)  # (..., K)
     total = counts.sum(-1) + counts.sum(-2)
     return np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
+
+
+def score_answers(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Macro F1 of each of several members at once, (M,), from labels (B,) and answers (M, B) in 0..5.
+
+    >>> score_answers(np.arange(6), np.array([[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 4]])).round(3).tolist()
+    [1.0, 0.778]
+    """
+    k = len(INDICES)
+    counts = np.stack([np.bincount(labels * k + each, minlength=k * k) for each in answers])  # (M, K * K)
+    return f1_from_confusion(counts.reshape(-1, k, k)).mean(1)
 
 
 def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

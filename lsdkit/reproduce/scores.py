@@ -18,13 +18,14 @@ from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.common.files import Damaged
 from lsdkit.data import release
 from lsdkit.ensembles.rules import BEST_STRONG, ENSEMBLES, WEAK_APPEARANCES, Cell, Selection, select_members
-from lsdkit.ensembles.votes import labelled_splits, read_stack, vote_way
+from lsdkit.ensembles.votes import read_stack, vote_way
 from lsdkit.method import metrics
 from lsdkit.method.bagging import soft_vote
 from lsdkit.training.predictions import labels_of
 from lsdkit.training.runs import Run, list_runs
 
 RESAMPLES = 2000
+SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ class Matrix:
     units: dict[str, int]  # "faces", and "subjects" where they are known -> how many
     chosen: dict[str, dict[int, Selection]]  # id of an ensemble -> seed -> what it selects
     columns: dict[tuple[str, ...], int]  # names of one run, or of the runs of a vote -> their place in C
+    faces: pd.DataFrame  # the labelled faces of both splits: key, split, expression
+    answers: np.ndarray  # (C, B) what each run and each vote answers to them
     points: np.ndarray  # (C,) macro F1 of each run and of each vote
     scores: dict[str, np.ndarray]  # unit -> (R, C)
     unseen: dict[str, tuple[float, int]]  # of `pool_seeds`
@@ -178,8 +181,10 @@ class Matrix:
 
     def read_other_split(self) -> "Matrix | None":
         """The same runs on the test faces where these are validation faces, and the reverse; None without labels."""
-        split, resamples = "test" if self.split == "validation" else "validation", len(self.scores["faces"])
-        return read_matrix(self.folder, split, resamples) if split in labelled_splits(self.runs) else None
+        (split,), resamples = set(SPLITS) - {self.split}, len(self.scores["faces"])
+        if split not in set(self.faces["split"]):
+            return None
+        return replace(self, **_score_split(self.runs, self.columns, self.faces, self.answers, split, resamples))
 
     def _estimate(self, places: dict[int, int], numbers: Collection[int]) -> Estimate | None:
         """Of columns, one for each seed; its networks have these numbers of seeds."""
@@ -222,8 +227,8 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     if not runs:
         raise ValueError(f"Expected members of Tables 2 and 3 in {folder}, but got {', '.join(_names(every))}")
     _check_alike(folder, runs)
-    faces, stack = read_stack(runs, split)
-    if faces.empty:
+    faces, stack = read_stack(runs, *SPLITS)
+    if split not in set(faces["split"]):
         raise ValueError(f"Expected labelled {split} faces in the predictions of {folder}, but none has a label")
     chosen = {ensemble: select_members(runs, ensemble) for ensemble in (*ENSEMBLES, BEST_STRONG.id)}
     answers = {(run.name,): own.argmax(1) for run, own in zip(runs, stack, strict=True)}
@@ -232,13 +237,36 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
         names = _names(selection.runs)
         if names not in answers:
             answers[names] = soft_vote(stack[[places[name] for name in names]], vote_way(runs)).argmax(1)
-    labels, predicted = labels_of(faces), np.stack(list(answers.values()))  # (B,), (C, B)
+    columns, given = {names: place for place, names in enumerate(answers)}, np.stack(list(answers.values()))
+    return Matrix(
+        folder=folder,
+        runs=tuple(runs),
+        left_out=_names(left_out),
+        chosen=chosen,
+        columns=columns,
+        faces=faces,
+        answers=given,
+        **_score_split(runs, columns, faces, given, split, resamples),
+    )
+
+
+def _score_split(
+    runs: Sequence[Run],
+    columns: dict[tuple[str, ...], int],
+    faces: pd.DataFrame,
+    answers: np.ndarray,
+    split: str,
+    resamples: int,
+) -> dict[str, object]:
+    """What a `Matrix` holds of one split."""
+    own = (faces["split"] == split).to_numpy()
+    faces, answers = faces[own], answers[:, own]
+    labels = labels_of(faces)  # (B,)
     groups, subjects = {"faces": None}, read_subjects(runs[0], faces["key"])
     groups |= {} if subjects is None else {"subjects": subjects}
-    columns = {names: place for place, names in enumerate(answers)}
-    points = np.array([metrics.macro_f1(labels, one) for one in predicted])
+    points = metrics.score_answers(labels, answers)
     scores = {
-        unit: metrics.bootstrap_scores(labels, predicted, groups=group, resamples=resamples)
+        unit: metrics.bootstrap_scores(labels, answers, groups=group, resamples=resamples)
         for unit, group in groups.items()
     }
     cells: dict[Cell, list[int]] = {}
@@ -247,19 +275,14 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     of_cells = [
         Replicates(points[own], {unit: each[:, own] for unit, each in scores.items()}) for own in cells.values()
     ]
-    return Matrix(
-        folder=folder,
-        split=split,
-        runs=tuple(runs),
-        left_out=_names(left_out),
-        absent=tuple(name for index, name in enumerate(EXPRESSIONS) if index not in labels),
-        units={unit: len(faces) if group is None else len(set(group)) for unit, group in groups.items()},
-        chosen=chosen,
-        columns=columns,
-        points=points,
-        scores=scores,
-        unseen=pool_seeds(of_cells),
-    )
+    return {
+        "split": split,
+        "absent": tuple(name for index, name in enumerate(EXPRESSIONS) if index not in labels),
+        "units": {unit: len(faces) if group is None else len(set(group)) for unit, group in groups.items()},
+        "points": points,
+        "scores": scores,
+        "unseen": pool_seeds(of_cells),
+    }
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:

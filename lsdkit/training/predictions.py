@@ -25,13 +25,12 @@ def probabilities_of(predictions: pd.DataFrame) -> np.ndarray:
 
 def labels_of(predictions: pd.DataFrame) -> np.ndarray:
     """The true class of each face, (B,) int64 in 0..5; -1 where it is unknown or none of the six."""
-    index = {name: number for number, name in enumerate(EXPRESSIONS)}
-    return np.array([index.get(name, -1) for name in predictions["expression"]], dtype=np.int64)
+    return pd.Categorical(predictions["expression"], categories=EXPRESSIONS).codes.astype(np.int64)
 
 
-def select_labelled(predictions: pd.DataFrame, split: str = "validation") -> pd.DataFrame:
-    """The rows of the faces of `split` that show one of the six expressions."""
-    return predictions[(predictions["split"] == split) & predictions["expression"].isin(EXPRESSIONS)]
+def select_labelled(predictions: pd.DataFrame, *splits: str) -> pd.DataFrame:
+    """The rows of the faces of these splits that show one of the six expressions."""
+    return predictions[predictions["split"].isin(splits) & predictions["expression"].isin(EXPRESSIONS)]
 
 
 def answers_of(predictions: pd.DataFrame, split: str = "validation") -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from lsdkit.ensembles.diversity import GROUPS, describe_pairs, score_answers, tabulate_pairs
+from lsdkit.ensembles.diversity import GROUPS, describe_pairs, tabulate_pairs
+from lsdkit.method import metrics
 from tests.fake_runs import answers, faces
 
 LABELS = faces(300)[1]
@@ -29,13 +30,13 @@ def test_every_pair_is_what_scikit_learn_says():
 
 def test_members_are_scored_at_once_as_one_by_one():
     expected = [f1_score(LABELS, one, average="macro", labels=range(6), zero_division=0) for one in STACK.argmax(2)]
-    assert score_answers(LABELS, STACK.argmax(2)) == pytest.approx(expected)
+    assert metrics.score_answers(LABELS, STACK.argmax(2)) == pytest.approx(expected)
 
 
 def test_a_vote_of_two_by_logits():
     table = tabulate_pairs(LABELS, STACK[:2], [True, True], "logits")
     voted = f1_score(LABELS, (STACK[0] * STACK[1]).argmax(1), average="macro")
-    assert table["gain"][0] == pytest.approx(voted - score_answers(LABELS, STACK.argmax(2))[:2].max())
+    assert table["gain"][0] == pytest.approx(voted - metrics.score_answers(LABELS, STACK.argmax(2))[:2].max())
 
 
 def test_the_sentence_counts():
