@@ -6,21 +6,26 @@ Appearance view: colour jitter alone, so that its landmarks stay true; it is nev
 Every draw is made on the CPU from the generator that is handed in, then moved: all devices see the same.
 The operations are torchvision's (https://docs.pytorch.org/vision/stable/transforms.html) in batched form; only the
 affine differs, bilinear here as one resampling together with the flip. Outside the image and erased is black.
+
+On a CPU a batch is made in blocks of images that stay in a core's cache, each by one thread; no bit depends on them.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lsdkit.common.threads import share_out
 from lsdkit.recipes import Recipe
 
 FLIP, AFFINE, ERASE = 0.5, 0.7, 0.5  # probabilities
 DEGREES, SHIFT, SCALE = 20.0, 0.2, (0.8, 1.0)  # rotation either way; share of the side; factor
 ERASE_AREA, ERASE_RATIO = (0.02, 0.33), (0.3, 3.3)  # share of the image; height / width
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.5, 0.5, 0.5, 0.5  # factors 1 +- this; hue shift +- this many turns
+BLOCK = 2**18  # numbers of the images that one thread makes at a time: a megabyte
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
 
 
@@ -30,6 +35,10 @@ class Jitter(NamedTuple):
     factors: Tensor  # (B, 4): brightness, contrast, saturation, hue
     order: Tensor  # (B, 4): which of the four comes first, second, ...
 
+    def of(self, rows: slice) -> "Jitter":
+        """That of these images."""
+        return Jitter(self.factors[rows], self.order[rows])
+
 
 def to_float(images: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
     """uint8 (B, H, W, 3) as stored -> float32 (B, 3, size, size) in [0, 1] on the device, antialiased where resized.
@@ -38,10 +47,27 @@ def to_float(images: Tensor, size: int, device: torch.device | str = "cpu") -> T
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"Expected `images` to be uint8 (B, H, W, 3), but got {images.dtype} {tuple(images.shape)}")
-    x = images.permute(0, 3, 1, 2)
-    if x.shape[2:] != (size, size):  # in bytes on the CPU: several times faster there, and the same for every device
-        x = F.interpolate(x.cpu(), (size, size), mode="bilinear", antialias=True, align_corners=False)
-    return x.to(device).contiguous().float().div_(255)
+
+    def convert(rows: slice) -> Tensor:
+        x = images[rows].permute(0, 3, 1, 2)
+        if x.shape[2:] != (size, size):  # in bytes on the CPU: several times faster there, the same for every device
+            x = F.interpolate(x.cpu(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return x.to(device).contiguous().float().div_(255)
+
+    return _by_blocks(convert, torch.empty(1, device=device).expand(len(images), 3, size, size))
+
+
+def _by_blocks(make: Callable[[slice], Tensor], like: Tensor) -> Tensor:
+    """Images such as `like` (B, 3, S, S), those of a slice by `make`: on a CPU by blocks, elsewhere all at once."""
+    if like.device.type != "cpu":
+        return make(slice(None))
+    made = torch.empty_like(like, memory_format=torch.contiguous_format)
+
+    def fill(rows: slice) -> None:
+        made[rows] = make(rows)
+
+    share_out(fill, len(made), max(1, BLOCK // made.shape[1:].numel()))
+    return made
 
 
 def views(x: Tensor, generator: torch.Generator, *, basic: bool, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -64,10 +90,14 @@ def emotion_view(
     draws = len(x) if recipe.draws == "per_image" else 1
     strength = recipe.aug_strength
     theta, boxes = draw_geometry(draws, generator, strength), draw_boxes(draws, x.shape[2], generator, strength)
-    x = resample(x, theta)
-    if basic:
-        x = jitter_(x, draw or draw_jitter(len(x), generator, strength))
-    return erase_(x, boxes)
+    colours = (draw or draw_jitter(len(x), generator, strength)) if basic else None
+
+    def make(rows: slice) -> Tensor:
+        moved, hidden = (each if draws == 1 else each[rows] for each in (theta, boxes))
+        part = resample(x[rows], moved)
+        return erase_(jitter_(part, colours.of(rows)) if colours else part, hidden)
+
+    return _by_blocks(make, x)
 
 
 def appearance_view(
@@ -77,7 +107,8 @@ def appearance_view(
     jitter does `basic` off reach this view: the faces as they are."""
     if not basic and recipe.basic_aug_off == "jitter_removed":
         return x.clone()
-    return jitter_(x.clone(), draw or draw_jitter(len(x), generator, recipe.aug_strength))
+    colours = draw or draw_jitter(len(x), generator, recipe.aug_strength)
+    return _by_blocks(lambda rows: jitter_(x[rows].clone(), colours.of(rows)), x)
 
 
 # Geometry

@@ -163,6 +163,24 @@ def test_same_generator_same_bits_and_input_untouched():
     assert x.equal(before)
 
 
+@pytest.mark.parametrize("recipe", [SMOKE, PER_BATCH])
+@pytest.mark.parametrize("basic", [True, False])
+def test_no_bit_depends_on_blocks_or_threads(monkeypatch, recipe, basic):
+    recipe = replace(recipe, basic_aug_off="jitter_removed")
+    images = torch.randint(0, 256, (10, 24, 24, 3), dtype=torch.uint8, generator=torch_generator(0, "images"))
+    threads, made = torch.get_num_threads(), []
+    try:
+        for block, number in ((2**30, 1), (2**30, 2), (3 * 32 * 32 * 3, 1), (3 * 32 * 32 * 3, 2), (1, 2)):
+            monkeypatch.setattr(augment, "BLOCK", block)  # all at once, three at a time, one at a time
+            torch.set_num_threads(number)
+            x = augment.to_float(images, 32)
+            made.append((x, *views(x, basic=basic, recipe=recipe)))
+    finally:
+        torch.set_num_threads(threads)
+    for others in made[1:]:
+        assert all(first.equal(other) for first, other in zip(made[0], others, strict=True))
+
+
 def gradient_image(size=32):
     """Grey levels tell the position: a view that moves shows it. (1, 3, S, S)"""
     ramp = torch.linspace(0.2, 0.6, size)
