@@ -3,7 +3,7 @@
 # make check  set up, then format, lint, notebook hygiene and the fast tests: a minute and a half
 # make workshop  set up, then check the machine and prepare everything for a lesson: a quarter of an hour, then offline
 # make pages  set up, then execute the notebooks and write docs/notebooks, what they look like
-# make bench  set up, then the benchmarks: each prints a ratio to a reference measured in the same run
+# make bench  set up, then the benchmarks of speed, at most 12 minutes: writes docs/benchmarks.md
 # make env    set up only: creates VENV (default .venv) from pyproject.toml; reused until that file changes
 # make format rewrite sources and notebooks the way `make check` wants them
 # make clean  remove VENV and caches; runs/ and data/ stay
@@ -55,9 +55,7 @@ check: $(READY)
 	$(PYTEST) -m '$(FAST)'
 
 bench: $(READY)
-	$(BIN)/python benchmarks/speed/mixaugment_step.py
-	$(BIN)/python benchmarks/speed/input_pipeline.py
-	$(BIN)/python benchmarks/speed/fingerprints.py
+	$(BIN)/python benchmarks/speed/bench.py
 
 format: $(READY)
 	$(BIN)/ruff format .
