@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     recipe = replace(PAPER, name="dan", emotion="resnet18", weights=())
-    network, plain = MultiTask.build(Member(recipe, appearance="none"), torch_generator(0, "weights")), Plain()
+    network, plain = MultiTask.build(Member(recipe=recipe, appearance="none"), torch_generator(0, "weights")), Plain()
     plain.copy(network)
     network.to(memory_format=torch.channels_last)  # as training lays it
     generator = torch_generator(0, "benchmark")
@@ -95,7 +95,7 @@ def main() -> None:
     labels = torch.randint(0, 6, (arguments.batch,), generator=generator)
     networks = {"kit": network.train(), "plain": plain.train()}
     losses = {"kit": lambda: our_loss(network, x, labels), "plain": lambda: plain.loss(x, labels)}
-    print({name: float(loss()) for name, loss in losses.items()})
+    print({name: loss().item() for name, loss in losses.items()})
     optimisers = {name: torch.optim.Adam(each.parameters(), 1e-4) for name, each in networks.items()}
 
     def step(name: str):

@@ -135,7 +135,7 @@ def score_ensembles(runs: Sequence[Run], split: str = "validation") -> pd.DataFr
         own, bags = stack[[places[run.folder] for run in each.runs]], [run.member.bag for run in each.runs]
         row = {"name": each.name, "group": "ensemble", "members": len(own)}
         row |= _score(labels, soft_vote(own, way).argmax(1))
-        row["mean_of_members"] = float(np.mean([metrics.macro_f1(labels, one.argmax(1)) for one in own]))
+        row["mean_of_members"] = float(metrics.score_answers(labels, own.argmax(2)).mean())
         rows.append(row | {"why": explain_vote(labels, own, way, "weak members" if all(bags) else "members")})
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -158,7 +158,7 @@ def explain_vote(labels: np.ndarray, stack: np.ndarray, way: str = "probabilitie
     'The vote of 3 members reads 1.00: .22 above'
     """
     answers, voted = stack.argmax(2), soft_vote(stack, way).argmax(1)  # (M, B), (B,)
-    single, value = np.array([metrics.macro_f1(labels, one) for one in answers]), metrics.macro_f1(labels, voted)
+    single, value = metrics.score_answers(labels, answers), metrics.macro_f1(labels, voted)
     paired = metrics.bootstrap_difference(labels, voted, answers[single.argmax()])
     alike = metrics.agreement(answers)[np.triu_indices(len(answers), 1)].mean()
     unclear = " (no clear difference)" if paired["low"] <= 0 <= paired["high"] else ""

@@ -227,16 +227,10 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     if not runs:
         raise ValueError(f"Expected members of Tables 2 and 3 in {folder}, but got {', '.join(_names(every))}")
     _check_alike(folder, runs)
-    faces, stack = read_stack(runs, *SPLITS)
+    chosen = {ensemble: select_members(runs, ensemble) for ensemble in (*ENSEMBLES, BEST_STRONG.id)}
+    faces, answers = _read_answers(runs, [each for seeds in chosen.values() for each in seeds.values()])
     if split not in set(faces["split"]):
         raise ValueError(f"Expected labelled {split} faces in the predictions of {folder}, but none has a label")
-    chosen = {ensemble: select_members(runs, ensemble) for ensemble in (*ENSEMBLES, BEST_STRONG.id)}
-    answers = {(run.name,): own.argmax(1) for run, own in zip(runs, stack, strict=True)}
-    places = {run.name: place for place, run in enumerate(runs)}
-    for selection in (each for seeds in chosen.values() for each in seeds.values() if each.complete):
-        names = _names(selection.runs)
-        if names not in answers:
-            answers[names] = soft_vote(stack[[places[name] for name in names]], vote_way(runs)).argmax(1)
     columns, given = {names: place for place, names in enumerate(answers)}, np.stack(list(answers.values()))
     return Matrix(
         folder=folder,
@@ -250,6 +244,20 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     )
 
 
+def _read_answers(
+    runs: Sequence[Run], chosen: Sequence[Selection]
+) -> tuple[pd.DataFrame, dict[tuple[str, ...], np.ndarray]]:
+    """The labelled faces of both splits, and the answers (B,) of each run and of each complete vote, by their names."""
+    faces, stack = read_stack(runs, *SPLITS)
+    answers = {(run.name,): own.argmax(1) for run, own in zip(runs, stack, strict=True)}
+    places = {run.name: place for place, run in enumerate(runs)}
+    for selection in (each for each in chosen if each.complete):
+        names = _names(selection.runs)
+        if names not in answers:
+            answers[names] = soft_vote(stack[[places[name] for name in names]], vote_way(runs)).argmax(1)
+    return faces, answers
+
+
 def _score_split(
     runs: Sequence[Run],
     columns: dict[tuple[str, ...], int],
@@ -259,8 +267,8 @@ def _score_split(
     resamples: int,
 ) -> dict[str, object]:
     """What a `Matrix` holds of one split."""
-    own = (faces["split"] == split).to_numpy()
-    faces, answers = faces[own], answers[:, own]
+    there = (faces["split"] == split).to_numpy()
+    faces, answers = faces[there], answers[:, there]
     labels = labels_of(faces)  # (B,)
     groups, subjects = {"faces": None}, read_subjects(runs[0], faces["key"])
     groups |= {} if subjects is None else {"subjects": subjects}

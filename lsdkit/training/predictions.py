@@ -25,7 +25,7 @@ def probabilities_of(predictions: pd.DataFrame) -> np.ndarray:
 
 def labels_of(predictions: pd.DataFrame) -> np.ndarray:
     """The true class of each face, (B,) int64 in 0..5; -1 where it is unknown or none of the six."""
-    return pd.Categorical(predictions["expression"], categories=EXPRESSIONS).codes.astype(np.int64)
+    return pd.Index(EXPRESSIONS).get_indexer(predictions["expression"]).astype(np.int64)
 
 
 def select_labelled(predictions: pd.DataFrame, *splits: str) -> pd.DataFrame:
