@@ -396,10 +396,22 @@ def _pretrain_dino(stores, out, kind, device, **settings):
 
 @_command(
     "sweep",
-    _option("--members", "all", "table2 (8), table3 (30), extra (4) or all (default %(default)s)"),
+    _option(
+        "--members",
+        "all",
+        "table2 (8), table3 (30), extra (4) or all (default %(default)s); or FILE.csv: members of your own, a row a "
+        "run, its columns parameters of notebook 03 (RECIPE, MIX, APPEARANCE, BASIC_AUG, BAG, SEED, EPOCHS, "
+        "EMOTION_WEIGHTS, APPEARANCE_WEIGHTS, SETTINGS)",
+    ),
+    _option(
+        "--grid",
+        "",
+        'members of your own: every combination of such parameters, as "MIX=mixup,mixaugment SEED=0:5 '
+        "SETTINGS='alpha=0.2 averaging=0.98','alpha=0.3'\" (0:5 is 0 to 4); what it leaves out, the other options say",
+    ),
     _option("--recipe", "paper", "such as paper, authors, workshop, tiny (default paper)"),
     _option("--data", "", "folder of a prepared store (default: the open set)", metavar="STORE"),
-    _option("--out", "", "folder of the runs (default runs/sweep-RECIPE)"),
+    _option("--out", "", "folder of the runs (default runs/sweep-RECIPE; of members of your own runs/grid-RECIPE)"),
     _option("--seeds", (0,), "such as 0,1,2 (default 0)", type=whole_numbers),
     _option("--weak-seeds", (), "of the weak members (default: --seeds)", type=whole_numbers),
     SETTINGS,
@@ -410,17 +422,30 @@ def _pretrain_dino(stores, out, kind, device, **settings):
     _option("--gpus", (), "such as 0,1,2 (default: all that are visible)", type=names),
     DEVICE,
     _option("--timeout", 0.0, "end a run after so many seconds (default: never)"),
+    _option("--fail-fast", False, "the first failure ends the sweep; runs under way save their work"),
     _option("--plan", False, "run nothing: say what it would run and cost, and how sure"),
     _option("--on", "6 x RTX 3090", "the machine of --plan (default %(default)s, the paper's)"),
 )
-def _sweep(out, data, jobs, gpus, device, timeout, plan, on, **members):
-    """train the members of the paper's Tables 2 and 3, then write the tables"""
+def _sweep(members, grid, out, data, plan, on, recipe, **options):
+    """train the members of the paper's Tables 2 and 3, or your own, then write the tables"""
+    from lsdkit.notebook.grids import parse_grid, read_rows
     from lsdkit.reproduce.sweep import Plan, plan_sweep, run_sweep
 
-    out, members = out or f"runs/sweep-{members['recipe']}", Plan(**members)
-    if plan:
-        return plan_sweep(out, members, data=data, on=on)
-    return run_sweep(out, members, data=data, jobs=jobs, gpus=gpus, device=device, timeout=timeout)
+    running = {name: options.pop(name) for name in ("jobs", "gpus", "device", "timeout", "fail_fast")}
+    if grid and members != "all":
+        raise ValueError(f"Expected --grid or --members, but got both: {grid!r} and {members!r}")
+    rows = parse_grid(grid) if grid else read_rows(_find(members)) if members.lower().endswith(".csv") else {}
+    chosen = Plan(members=members, recipe=recipe, rows=rows, **options)
+    out = out or f"runs/{'grid' if rows else 'sweep'}-{recipe}"
+    return plan_sweep(out, chosen, data=data, on=on) if plan else run_sweep(out, chosen, data=data, **running)
+
+
+@_command("status", RUNS, _option("--once", False, "in a terminal, too: say it once, and do not wait for the end"))
+def _show_status(runs, once):
+    """which runs of a sweep are done, running, failed, waiting"""
+    from lsdkit.reproduce.status import show_status
+
+    return show_status(_find_runs(runs), once)
 
 
 @_command(

@@ -203,6 +203,28 @@ def hold_lock(path: Path | str, busy: str = "", seconds: float = -1.0) -> Iterat
         yield
 
 
+def is_held(path: Path | str) -> bool | None:
+    """Whether a process holds a lock file (`hold_lock`); None where the system does not tell.
+
+    Only looks: it writes nothing, makes nobody wait, and can be asked of a folder that may not be written. On a disk
+    that machines share, a lock that another one holds may look free: not every such disk passes locks on.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        with Path(path).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def write_table(path: Path | str, table: "pd.DataFrame") -> None:
     """Write a table as CSV, whole or not at all; floats as %.9g, which gives a float32 back exactly."""
     with atomic(path) as temporary:

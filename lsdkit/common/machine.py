@@ -28,7 +28,7 @@ def read_quota(root: Path = Path("/")) -> float:
     https://docs.kernel.org/scheduler/sched-bwc.html
     """
     quotas = [float(os.cpu_count() or 1)]
-    for folder in _list_groups(root):
+    for folder in _list_groups(root, "cpu"):
         with suppress(OSError, ValueError):  # absent, or "max"
             quota, period = (folder / "cpu.max").read_text().split()
             quotas.append(int(quota) / int(period))
@@ -38,7 +38,32 @@ def read_quota(root: Path = Path("/")) -> float:
     return min(quotas)
 
 
-def _list_groups(root: Path) -> Iterator[Path]:
+def read_memory_limit(root: Path = Path("/")) -> int:
+    """The bytes of memory that this process may fill: the machine's, or what control groups of both versions grant it.
+
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html and
+    https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
+    """
+    limits = [psutil.virtual_memory().total]
+    for folder in _list_groups(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # absent, or "max"
+                limits.append(int((folder / name).read_text()))
+    return min(limits)
+
+
+def count_memory_kills(root: Path = Path("/")) -> int:
+    """How many processes the system has killed for want of memory since it started; 0 where it does not tell.
+
+    Source: `oom_kill` of https://docs.kernel.org/filesystems/proc.html (/proc/vmstat).
+    """
+    with suppress(OSError, ValueError):
+        lines = (root / "proc/vmstat").read_text().splitlines()
+        return int(dict(line.split() for line in lines).get("oom_kill", 0))
+    return 0
+
+
+def _list_groups(root: Path, controller: str) -> Iterator[Path]:
     """The folders of this process's groups and of those above them; a container sees its own as the topmost."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -47,7 +72,7 @@ def _list_groups(root: Path) -> Iterator[Path]:
     for line in lines:
         _, kinds, path = line.split(":", 2)
         tops = [root / "sys/fs/cgroup"]
-        tops += [tops[0] / kinds] if "cpu" in kinds.split(",") else []
+        tops += [tops[0] / kinds] if controller in kinds.split(",") else []
         for top in tops:
             group = top / path.strip("/")
             yield from (top, group, *(place for place in group.parents if place.is_relative_to(top)))
@@ -63,23 +88,23 @@ def list_versions(*more: str) -> dict[str, str]:
     return {"lsdkit": __version__, "python": platform.python_version(), **packages}
 
 
-def resident_memory(root: int) -> int:
+def resident_memory(root: int, *, quick: bool = False) -> int:
     """Bytes of memory that a process and all below it hold.
 
     Where the system tells it (Linux), a page that several processes share counts once, a part for each (proportional
-    set size, https://docs.kernel.org/filesystems/proc.html); elsewhere it counts for each of them.
+    set size, https://docs.kernel.org/filesystems/proc.html); elsewhere, and if `quick`, it counts for each of them.
     """
     try:
         process = psutil.Process(root)
         found = [process, *process.children(recursive=True)]
     except psutil.Error:  # it has ended
         return 0
-    return sum(map(_memory, found))
+    return sum(_memory(each, quick) for each in found)
 
 
-def _memory(process: psutil.Process) -> int:
+def _memory(process: psutil.Process, quick: bool) -> int:
     try:
-        told = process.memory_full_info()
+        told = process.memory_info() if quick else process.memory_full_info()
     except (psutil.Error, OSError):  # it ended since, or is another user's
         return 0
     return getattr(told, "pss", told.rss)

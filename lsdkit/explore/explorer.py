@@ -48,8 +48,8 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(token=uuid4().hex)
         self.on_msg(self._receive)
 
-    def still(self) -> Figure:
-        """The figure that stands for the explorer where nothing is running."""
+    def still(self) -> Figure | str:
+        """The figure, or text in HTML, that stands for the explorer where nothing is running."""
         raise NotImplementedError
 
     def answer(self, question: str, given: dict) -> Answer:
@@ -67,7 +67,9 @@ class Explorer(anywidget.AnyWidget):
         self.send({"number": message["number"], "answer": said}, blocks)
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict, dict]:
-        data, label = base64.b64encode(png(self.still())).decode(), html.escape(self.title, quote=True)
-        image = f'<img alt="{label}" style="max-width:100%" src="data:image/png;base64,{data}">'
-        place = f'<div class="lsdkit-place lsdkit-{self.token}" aria-label="{label}">{image}'
+        still, label = self.still(), html.escape(self.title, quote=True)
+        if not isinstance(still, str):
+            data = base64.b64encode(png(still)).decode()
+            still = f'<img alt="{label}" style="max-width:100%" src="data:image/png;base64,{data}">'
+        place = f'<div class="lsdkit-place lsdkit-{self.token}" aria-label="{label}">{still}'
         return {"text/html": f'{place}<p class="lsdkit-hint">{HINT}</p></div>', "text/plain": f"<{self.title}>"}, {}

@@ -78,8 +78,10 @@ def parse_settings(text: str) -> dict[str, object]:
     for part in text.split():
         name, _, value = part.partition("=")
         if name not in SETTABLE or not value:
+            near = get_close_matches(name, SETTABLE, 1) if name not in SETTABLE else []
             raise ValueError(
                 f"Expected settings as 'name=value name=value' with names of {', '.join(SETTABLE)}, but got {part!r}"
+                + (f": did you mean {near[0]}?" if near else "")
             )
         kind = SETTABLE[name]
         try:

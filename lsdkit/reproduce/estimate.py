@@ -18,7 +18,7 @@ from lsdkit.data import release
 from lsdkit.data.store import Store
 from lsdkit.ensembles.rules import MIX_NAMES
 from lsdkit.openset.preparing import OPEN_SETS
-from lsdkit.recipes import Recipe
+from lsdkit.recipes import Member, Recipe
 from lsdkit.reproduce.members import Entry
 from lsdkit.training import cost as costs
 from lsdkit.training.runs import Run
@@ -26,7 +26,11 @@ from lsdkit.training.runs import Run
 UTILISATION = (0.2, 0.45)  # assumed: the share of a card's peak that convolutional training reaches
 OVERHEAD = (1, 3)  # assumed: GiB that CUDA's context, its algorithms' work space and fragmentation take
 SMALL = 5e9  # operations a face below which a card mostly waits, so that a share of its peak says nothing
-PAIR = ["mix", "appearance"]  # what decides the cost of a step
+DECIDING = (  # settings of a recipe that decide the cost of a step, beside its backbones
+    *("emotion", "image_size", "classes", "features", "head_features", "heads", "batch_size", "averaging", "precision"),
+    "memory",
+)
+STEP = ["mix", "appearance", "settings"]  # what decides the cost of a step, of the entries of one plan
 GIB = 2**30
 
 
@@ -96,19 +100,32 @@ def parse_machine(on: str) -> tuple[int, Card]:
 def describe_plan(entries: Sequence[Entry], faces: Faces, *, on: str, runs: Sequence[Run]) -> str:
     """The plan as text; finished `runs` supply measured times."""
     number, card = parse_machine(on)
-    recipe, table = entries[0].member.recipe, _tabulate(entries, faces)
+    recipes = list(dict.fromkeys(entry.member.recipe for entry in entries))
+    table = _tabulate(entries, faces, recipes)
     parts = [
-        f"{len(entries)} runs of the recipe {recipe.name} on {faces.what}: {len(faces.labels):,} training, "
-        f"{faces.validation:,} validation and {faces.test:,} test faces",
+        f"{len(entries)} runs of the recipe {_either(recipes, 'name')} on {faces.what}: "
+        f"{len(faces.labels):,} training, {faces.validation:,} validation and {faces.test:,} test faces",
         _describe_work(table),
-        _describe_memory(table, recipe, card),
-        _describe_hours(table, recipe, number, card),
-        _describe_measured(table, recipe, runs),
+        _describe_memory(table, recipes, card),
+        _describe_hours(table, recipes, number, card),
+        _describe_measured(table, recipes, runs),
     ]
     return "\n\n".join(filter(None, parts))
 
 
-def _tabulate(entries: Sequence[Entry], faces: Faces) -> pd.DataFrame:
+def _either(recipes: Sequence[Recipe], name: str) -> str:
+    """The values of a setting in words."""
+    return " or ".join(dict.fromkeys(str(getattr(recipe, name)) for recipe in recipes))
+
+
+def _name_step(member: Member, recipes: Sequence[Recipe]) -> tuple[str, str, str]:
+    """`STEP` of a member: of the deciding settings those that differ between these recipes."""
+    varying = [name for name in ("name", *DECIDING) if len({getattr(recipe, name) for recipe in recipes}) > 1]
+    settings = " ".join(f"{name}={getattr(member.recipe, name)}" for name in varying).replace("name=", "RECIPE=")
+    return MIX_NAMES[member.mix], member.appearance, settings
+
+
+def _tabulate(entries: Sequence[Entry], faces: Faces, recipes: Sequence[Recipe]) -> pd.DataFrame:
     """One row a member, with everything that the text sums up."""
     rows = []
     for entry in entries:
@@ -116,8 +133,14 @@ def _tabulate(entries: Sequence[Entry], faces: Faces) -> pd.DataFrame:
         trained_on, steps, seen = costs.count_steps(member, faces.labels)
         cost = costs.measure_cost(member)
         answered = member.epochs * faces.validation + faces.validation + faces.test
-        row = {"table": entry.table, "mix": MIX_NAMES[member.mix], "appearance": member.appearance, "cost": cost}
-        row |= {"trained_on": trained_on, "steps": steps, "seen": seen, "epochs": member.epochs}
+        row = {"table": entry.table, **dict(zip(STEP, _name_step(member, recipes), strict=True)), "cost": cost}
+        row |= {
+            "precision": member.recipe.precision,
+            "trained_on": trained_on,
+            "steps": steps,
+            "seen": seen,
+            "epochs": member.epochs,
+        }
         rows.append(row | {"operations": seen * cost.training + answered * cost.inference})
     return pd.DataFrame(rows)
 
@@ -125,38 +148,46 @@ def _tabulate(entries: Sequence[Entry], faces: Faces) -> pd.DataFrame:
 def _describe_work(table: pd.DataFrame) -> str:
     lines = ["RUNS (exact)"]
     for name, part in table.groupby("table", sort=False):
-        each = f"{part['epochs'].iloc[0]} epochs over {_range(part['trained_on'])} faces, {_range(part['steps'])} steps"
+        each = f"{_range(part['epochs'])} epochs over {_range(part['trained_on'])} faces, {_range(part['steps'])} steps"
         lines.append(f"  {name:7} {len(part):4} runs of {each}; {part['seen'].sum():,} faces seen in all")
     lines += ["", "PARAMETERS (exact)"]
-    for name, cost in table.groupby("appearance", sort=False)["cost"].first().items():
+    for (name, settings), cost in table.groupby(STEP[1:], sort=False)["cost"].first().items():
         emotion, appearance, total, inference = (count / 1e6 for count in astuple(cost.parameters))
         parts = f"emotion branch {emotion:.2f}, appearance branch {appearance:.2f}"
-        lines.append(f"  {name:12} {total:6.2f} M: {parts}; an expression is predicted with {inference:.2f}")
+        what = f"{name:12} {settings}".rstrip() if settings else f"{name:12}"
+        lines.append(f"  {what} {total:6.2f} M: {parts}; an expression is predicted with {inference:.2f}")
     lines += [
         "",
         "OPERATIONS (computed: convolutions and matrix products, two for a multiply-add; all else is left out)",
     ]
-    for (mix, name), cost in table.groupby(PAIR, sort=False)["cost"].first().items():
-        lines.append(f"  {mix:8} {name:12} {cost.training / 1e9:9.3f} GFLOP a face and step")
-    inference, whole = table["cost"].iloc[0].inference / 1e9, table["operations"].sum() / 1e15
-    return "\n".join([*lines, f"  a prediction {inference:.3f} GFLOP; the whole sweep {whole:,.2f} PFLOP"])
+    for step, cost in table.groupby(STEP, sort=False)["cost"].first().items():
+        lines.append(f"  {_pad(step)} {cost.training / 1e9:9.3f} GFLOP a face and step")
+    predictions = dict.fromkeys(f"{cost.inference / 1e9:.3f}" for cost in table["cost"])
+    whole = table["operations"].sum() / 1e15
+    return "\n".join([*lines, f"  a prediction {' or '.join(predictions)} GFLOP; the whole sweep {whole:,.2f} PFLOP"])
 
 
-def _describe_memory(table: pd.DataFrame, recipe: Recipe, card: Card) -> str:
-    half = "; for bf16 half of the float32 is assumed" if recipe.precision == "bf16" else ""
+def _pad(step: tuple[str, str, str]) -> str:
+    mix, name, settings = step
+    return f"{mix:8} {name:12}" + (f" {settings}" if settings else "")
+
+
+def _describe_memory(table: pd.DataFrame, recipes: Sequence[Recipe], card: Card) -> str:
+    half = "; for bf16 half of the float32 is assumed" if "bf16" in set(table["precision"]) else ""
     least, most = OVERHEAD
+    batch, precision, memory = (_either(recipes, name) for name in ("batch_size", "precision", "memory"))
     lines = [
-        f"MEMORY of a training, batch {recipe.batch_size}, {recipe.precision}, memory {recipe.memory}: parameters, "
-        f"gradients and Adam (exact) + what backward needs at once (computed{half})",
+        f"MEMORY of a training, batch {batch}, {precision}, memory {memory}: parameters, gradients and Adam (exact) "
+        f"+ what backward needs at once (computed{half})",
         f"  CUDA and its algorithms add {least} to {most} GiB (assumed, not in the sums)",
     ]
     tight = False
-    for (mix, name), cost in table.groupby(PAIR, sort=False)["cost"].first().items():
+    for step, cost in table.groupby(STEP, sort=False)["cost"].first().items():
         needed = cost.memory / GIB
         tight |= needed + most > card.gib
         fits = "fits" if needed + most <= card.gib else "DOES NOT FIT" if needed + least > card.gib else "is tight"
         sizes = f"{cost.fixed / GIB:.2f} + {cost.activations / GIB:.2f} = {needed:6.2f} GiB"
-        lines.append(f"  {mix:8} {name:12} {sizes}, {fits} in the {card.gib:g} GiB of the card {card.name}")
+        lines.append(f"  {_pad(step)} {sizes}, {fits} in the {card.gib:g} GiB of the card {card.name}")
     if tight:
         lines += [
             "  What helps: --set memory=recompute, which changes no result and takes a third more operations;",
@@ -165,17 +196,17 @@ def _describe_memory(table: pd.DataFrame, recipe: Recipe, card: Card) -> str:
     return "\n".join(lines)
 
 
-def _describe_hours(table: pd.DataFrame, recipe: Recipe, number: int, card: Card) -> str:
-    peak = getattr(card, recipe.precision)
-    if not peak:
-        return f"HOURS: {card.name} has no {recipe.precision}; use precision=float32 or another card"
-    ends = [
-        costs.estimate_end(table["operations"] / (share * peak * 1e12), number) / 3600 for share in UTILISATION[::-1]
-    ]
+def _describe_hours(table: pd.DataFrame, recipes: Sequence[Recipe], number: int, card: Card) -> str:
+    peaks = {name: getattr(card, name) for name in dict.fromkeys(table["precision"])}  # TFLOP/s
+    if not all(peaks.values()):
+        return f"HOURS: {card.name} has no bf16; use precision=float32 or another card"
+    times = table["operations"] / (1e12 * table["precision"].map(peaks))
+    ends = [costs.estimate_end(times / share, number) / 3600 for share in UTILISATION[::-1]]
+    rates = " or ".join(f"{peak:g} TFLOP/s in {precision}" for precision, peak in peaks.items())
     low, high = (f"{share:.0%}" for share in UTILISATION)
     lines = [
         f"HOURS on {number} x {card.name}, each with a run of its own: {_hours(ends)}",
-        f"  assumed: {low} to {high} of {peak:g} TFLOP/s in {recipe.precision} ({card.source})",
+        f"  assumed: {low} to {high} of {rates} ({card.source})",
         "  not in it: what the processors take to make the batches, where that is longer; the start of each notebook",
     ]
     if max(cost.training for cost in table["cost"]) < SMALL:
@@ -183,20 +214,20 @@ def _describe_hours(table: pd.DataFrame, recipe: Recipe, number: int, card: Card
     return "\n".join(lines)
 
 
-def _describe_measured(table: pd.DataFrame, recipe: Recipe, runs: Sequence[Run]) -> str:
-    """Time by finished runs of the same recipe: measured for cells that were run, by their operations for others."""
-    measured, rates, devices = {}, [], set()  # (mix, appearance) -> seconds a face; seconds an operation
+def _describe_measured(table: pd.DataFrame, recipes: Sequence[Recipe], runs: Sequence[Run]) -> str:
+    """Time by finished runs of these recipes: measured for cells that were run, by their operations for others."""
+    measured, rates, devices = {}, [], set()  # `STEP` -> seconds a face; seconds an operation
     for run in runs:
         member = run.member
-        if member.recipe == recipe:
+        if (recipe := member.recipe) in recipes:
             cut = recipe.steps_per_epoch * recipe.batch_size
             seconds = run.seconds / (member.epochs * min(run.faces, cut or run.faces))  # for each face a step saw
-            measured.setdefault((MIX_NAMES[member.mix], member.appearance), []).append(seconds)
+            measured.setdefault(_name_step(member, recipes), []).append(seconds)
             rates.append(seconds / costs.measure_cost(member).training)
             devices.add(f"{run.device}, {run.threads} threads")
     if not measured:
         return ""
-    pairs = list(zip(table["mix"], table["appearance"], strict=True))
+    pairs = list(zip(*(table[name] for name in STEP), strict=True))
     seconds = sum(
         seen * (np.mean(measured[pair]) if pair in measured else np.mean(rates) * cost.training)
         for pair, cost, seen in zip(pairs, table["cost"], table["seen"], strict=True)

@@ -18,8 +18,10 @@ NAMES = {  # of the columns that name a row: their headings, and words for their
 LEFT = (  # headings of columns that are aligned to the left
     *("Method", "Appearance", "Basic aug", "Ensemble", "Team", "Start", "Backbone", "Weights", "Member"),
     *("Notebook", "Question"),
+    *("RECIPE", "MIX", "APPEARANCE", "EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS"),
     *("Claim", "Statement", "Paper's numbers", "Appearance weights", "Verdict"),
 )
+OWN = "own"  # the name of the table of members beyond the paper's
 TESTED = ("holds", "does not", "not decided")
 WIDE = 30  # characters: a column with a longer cell is broken into lines in LaTeX
 
@@ -37,7 +39,7 @@ class Table:
     @property
     def text(self) -> pd.DataFrame:
         """The table as it is read: strings under readable headings."""
-        return format_claims(self.numbers) if self.name == "claims" else format_scores(self.numbers)
+        return {"claims": format_claims, OWN: format_own}.get(self.name, format_scores)(self.numbers)
 
     def to_markdown(self, common: bool = True) -> str:
         """Caption, table and notes as Markdown, without the common notes where `common` is off."""
@@ -108,6 +110,23 @@ def format_claims(numbers: pd.DataFrame) -> pd.DataFrame:
             "Verdict": numbers["verdict"].where(~marked, numbers["verdict"] + " (one seed)"),
             "Seeds": seeds,
         }
+    )
+
+
+def format_own(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The table of members beyond the paper's as text (`lsdkit.reproduce.own_table`)."""
+    scores = {
+        "seeds": "Seeds",
+        "validation": "Validation",
+        "validation_sd": "SD",
+        "test": "Test",
+        "test_sd": "SD, test",
+    }
+    shown = {name: heading for name, heading in scores.items() if name == "seeds" or numbers[name].notna().any()}
+    parameters = {name: numbers[name].map(str) for name in numbers if name not in scores}
+    forms = {"seeds": "{}"}
+    return pd.DataFrame(
+        parameters | {heading: _format(numbers[name], forms.get(name, "{:.2f}")) for name, heading in shown.items()}
     )
 
 

@@ -8,18 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from lsdkit.common.machine import count_memory_kills, read_memory_limit, resident_memory
 from lsdkit.common.paths import project_root
 from lsdkit.notebook.parameters import check_names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ENDS_WITHIN = 15.0  # seconds that a notebook has to save its work and end, once it was told to
 STARTS_WITHIN = 300  # seconds that a kernel has to start; among much other work the usual minute is too short
+LOOKS = 2.0  # seconds from look to look at the memory that a notebook holds
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def execute(
     stop: threading.Event | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Run a job's notebook; returns "" or the last lines of what went wrong.
+    """Run a job's notebook; returns "" or the last lines of what went wrong; of a killed kernel what memory it had.
 
     `threads` 0 leaves them to the machine; `environment` is added to this process's own; after `timeout` seconds (0 =
     never), or once `stop` is set, the notebook is told to end, and it saves its work first. It also ends when this
@@ -80,14 +83,35 @@ def execute(
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
     variables = {**os.environ, "LSDKIT_ROOT": str(project_root()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     variables |= {**dict.fromkeys(THREAD_VARIABLES if threads else (), str(threads)), **(environment or {})}
-    code, text = _wait_for(command, variables, timeout or float("inf"), stop or threading.Event(), tell)
+    kills = count_memory_kills()
+    code, text, peak = _wait_for(command, variables, timeout or float("inf"), stop or threading.Event(), tell)
     if code == 0:
         failed.unlink(missing_ok=True)
         running.replace(job.copy)
         return ""
     if running.exists():
         running.replace(failed)
-    return "\n".join(text.strip().splitlines()[-4:]) or f"exit {code}"
+    words = text.strip().splitlines()[-4:]
+    if code == -signal.SIGKILL or (words and "DeadKernelError" in words[-1]):
+        return describe_death(peak, count_memory_kills() - kills)
+    return "\n".join(words) or f"exit {code}"
+
+
+def describe_death(peak: int, kills: int) -> str:
+    """What to make of a notebook whose kernel was killed, in a line.
+
+    `peak` bytes are the most that it was seen to hold, `kills` the processes that the system has killed for want of
+    memory meanwhile.
+
+    >>> print(describe_death(3 * GIB, 1)[:68])
+    the system killed it for want of memory: it held 3.0 GiB at its most
+    """
+    why = "its kernel died, killed as a system does where memory runs out, or crashed"
+    why = "the system killed it for want of memory" if kills > 0 else why
+    return (
+        f"{why}: it held {peak / GIB:.1f} GiB at its most, of {read_memory_limit() / GIB:.1f} GiB for all here. "
+        "Where it was memory: run fewer at a time, or give the recipe memory=recompute or a smaller batch_size"
+    )
 
 
 def run_leashed(module: str) -> None:
@@ -113,9 +137,10 @@ def _wait_for(
     timeout: float,
     stop: threading.Event,
     tell: Callable[[str], None],
-) -> tuple[int, str]:
-    """Run a command that calls `run_leashed`; returns its exit code and what it wrote to standard error."""
-    end, why, heard = time.monotonic() + timeout, "", {"errors": ""}
+) -> tuple[int, str, int]:
+    """Run a command that calls `run_leashed`; returns its exit code, what it wrote to standard error, and the most
+    bytes of memory that it and those below it were seen to hold."""
+    end, why, heard, peak, look = time.monotonic() + timeout, "", {"errors": ""}, 0, 0.0
     theirs, ours = os.pipe()
     outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
@@ -143,6 +168,8 @@ def _wait_for(
             try:
                 process.wait(timeout=0.5)
             except subprocess.TimeoutExpired:
+                if time.monotonic() > look:
+                    peak, look = max(peak, resident_memory(process.pid, quick=True)), time.monotonic() + LOOKS
                 if not why and (stop.is_set() or time.monotonic() > end):
                     why = "it was stopped" if stop.is_set() else f"it ran longer than {timeout:.0f} s"
                     process.terminate()
@@ -154,7 +181,7 @@ def _wait_for(
         process.wait()
         for listener in listeners:
             listener.join(ENDS_WITHIN)  # a kernel that outlives it holds its outputs open
-    return (1, why) if why else (process.returncode, heard["errors"])
+    return (1, why, peak) if why else (process.returncode, heard["errors"], peak)
 
 
 def execute_all(
@@ -171,8 +198,9 @@ def execute_all(
 
     `report(job, error, seconds)` is called as each ends, `tell(job, line)` with each line that a notebook prints. The
     `environments` (such as a GPU's) go to the `at_once` places in turn, and a place runs one job at a time; `timeout`
-    in seconds is each job's own (0 = none). An interrupt ends the notebooks under way, which save their work. Raises
-    `ValueError`, before any is run, where a job names a parameter that its notebook does not have.
+    in seconds is each job's own (0 = none). An interrupt, or what `report` raises, starts no more and ends the
+    notebooks under way, which save their work. Raises `ValueError`, before any is run, where a job names a parameter
+    that its notebook does not have.
     """
     for job in {(job.notebook, *sorted(job.parameters)): job for job in jobs}.values():
         check_parameters(job)
@@ -182,6 +210,8 @@ def execute_all(
         places.put(environments[number % len(environments)])
 
     def run_one(job: Job) -> None:
+        if stop.is_set():
+            return
         start, environment = time.perf_counter(), places.get()
         try:
             error = execute(job, threads, environment=environment, timeout=timeout, stop=stop, tell=partial(tell, job))
@@ -195,7 +225,8 @@ def execute_all(
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
-            list(pool.map(run_one, jobs))
+            for future in wait([pool.submit(run_one, job) for job in jobs], return_when=FIRST_EXCEPTION).done:
+                future.result()
         except BaseException:  # an interrupt, too: start nothing more
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

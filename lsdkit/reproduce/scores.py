@@ -206,6 +206,13 @@ def pool_seeds(cells: Sequence[Replicates]) -> dict[str, tuple[float, int]]:
     return pooled
 
 
+def list_finished(folder: Path | str) -> list[Run]:
+    """The finished runs in a folder, at least one; `FileNotFoundError` where there is none."""
+    if runs := list_runs(folder):
+        return runs
+    raise FileNotFoundError(f"Expected finished runs in {folder}, but found none; train them with `lsdkit sweep`")
+
+
 def read_matrix(folder: Path | str, split: str = "validation", resamples: int = RESAMPLES) -> Matrix:
     """Read the finished runs in `folder` and score cells and ensembles on the labelled faces of `split`.
 
@@ -213,9 +220,7 @@ def read_matrix(folder: Path | str, split: str = "validation", resamples: int = 
     settings, weights or faces, where a cell has two runs of one seed, or where no face of the split has a label.
     """
     folder = Path(folder)
-    every, runs, left_out = list_runs(folder), [], []
-    if not every:
-        raise FileNotFoundError(f"Expected finished runs in {folder}, but found none; train them with `lsdkit sweep`")
+    every, runs, left_out = list_finished(folder), [], []
     for run in every:
         inside = run.member.appearance in WEAK_APPEARANCES and (run.member.basic_aug or not run.member.bag)
         (runs if inside else left_out).append(run)

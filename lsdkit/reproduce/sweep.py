@@ -1,13 +1,15 @@
-"""The sweep: the members of Tables 2 and 3, each trained by notebook 03 in a process of its own, then the tables.
+"""The sweep: the members of a plan, each trained by notebook 03 in a process of its own, then the tables.
 
-Each member of a plan (`lsdkit.reproduce.members`) lies in OUT/<its name>/, and OUT/sweep.json says what the whole is.
-What is finished is not run again, so a sweep that was killed goes on.
+Each member of a plan (`lsdkit.reproduce.members`) lies in OUT/<its name>/, and OUT/sweep.json says what the whole is
+(`lsdkit.reproduce.record`). What is finished is not run again, so a sweep that was killed goes on.
 """
 
 import os
+import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -24,6 +26,7 @@ from lsdkit.recipes import Member
 from lsdkit.reproduce import estimate
 from lsdkit.reproduce.headless import Job, check_parameters, execute_all, make_job
 from lsdkit.reproduce.members import Entry, Plan, expand_plan
+from lsdkit.reproduce.record import LOCK, RECORD, is_own, read_record
 from lsdkit.reproduce.tables import write_tables
 from lsdkit.training import cost as costs
 from lsdkit.training.identity import describe_change
@@ -36,6 +39,10 @@ from lsdkit.training.starting import fingerprint_sources, start_branches
 NOTEBOOK = "03_train"
 
 
+class _FirstFailure(Exception):
+    """Ends a sweep that is to end so."""
+
+
 @dataclass
 class _Sweep:
     """A sweep under way."""
@@ -46,6 +53,8 @@ class _Sweep:
     done: list[str]
     jobs: int
     report: Callable[[str], None]
+    fail_fast: bool
+    failed: dict[str, str] = field(default_factory=dict)  # name -> what went wrong
     start: float = field(default_factory=time.perf_counter)
     spent: list[tuple[float, float, float]] = field(default_factory=list)  # of each that ended well: `_estimate_rest`
     lock: Lock = field(default_factory=Lock)
@@ -55,14 +64,14 @@ class _Sweep:
         sessions = self.record["sessions"]
         sessions[-1]["wall_seconds"] = round(time.perf_counter() - self.start, 1)
         self.record["wall_seconds"] = round(sum(session["wall_seconds"] for session in sessions), 1)
-        files.write_json(self.out / "sweep.json", self.record)
+        files.write_json(self.out / RECORD, self.record)
 
     def end_run(self, job: Job, error: str, seconds: float) -> None:
-        """Tell how a run ended, and write it down."""
+        """Tell how a run ended, and write it down. Raises `_FirstFailure` where that ends the sweep."""
         with self.lock:
             session = self.record["sessions"][-1]
             if error:
-                session["failed"].append(job.name)
+                self.failed[job.name], session["failed"][job.name] = error, error.splitlines()[-1]
                 what = f"FAILED: {error.splitlines()[-1][:120]}"
             else:
                 session["run"] += 1
@@ -78,6 +87,8 @@ class _Sweep:
             self.report(
                 f"{counted:>7}  {job.name:60} {seconds:6.0f} s  {what}" + (f"  about {rest} left" if rest else "")
             )
+        if error and self.fail_fast:
+            raise _FirstFailure
 
     def tell(self, job: Job, line: str) -> None:
         """Tell of the epochs of a run under way."""
@@ -85,18 +96,21 @@ class _Sweep:
             with self.lock:
                 self.report(f"{'':7}  {job.name:60} {line}")
 
-    def summarise(self, before: int, failed: dict[str, str]) -> str:
+    def summarise(self) -> str:
         """How many runs, what failed and where to look, and the time."""
         session, total = self.record["sessions"][-1], self.record["wall_seconds"]
         lines = [
-            f"{len(self.work)} runs: {before} done before, {session['run']} run now, {len(failed)} failed; "
-            f"{describe_time(session['wall_seconds'])} now, {describe_time(total)} in all ({project_path(self.out)})"
+            f"{len(self.work)} runs: {session['done_before']} done before, {session['run']} run now, "
+            f"{len(self.failed)} failed; {describe_time(session['wall_seconds'])} now, {describe_time(total)} in all "
+            f"({project_path(self.out)})"
         ]
-        for name, error in failed.items():
+        if left := len(self.work) - len(self.done) - len(self.failed):
+            lines.append(f"The first failure ended it: {left} are left; those under way have saved their work")
+        for name, error in self.failed.items():
             copy = self.out / name / f"{NOTEBOOK}.failed.ipynb"
             where = str(project_path(copy)) if copy.is_file() else "it left no notebook"
             lines.append(f"\nFAILED {name}  ({where})\n" + "\n".join(f"    {line}" for line in error.splitlines()))
-        if failed:
+        if self.failed:
             lines.append("\nRun the same command again: it runs what is missing, and nothing else.")
         return "\n".join(lines)
 
@@ -110,15 +124,16 @@ def run_sweep(
     gpus: Sequence[str] = (),
     device: str = "auto",
     timeout: float = 0.0,
+    fail_fast: bool = False,
     report: Callable[[str], None] = print,
 ) -> str:
     """Run the members of `plan` that `out` does not hold yet, then write `out`/tables; returns a summary.
 
     `data` is the folder of a store ("" = the open set). `jobs` notebooks run at once (0 = as many as there are GPUs, or
     one), each with its share of the cores and, where there are GPUs, one of `gpus` (default: all that are visible). A
-    run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other; `report` gets a line
-    as each epoch and each run ends. `SystemExit` with code 1 is raised, after the summary was reported, where one
-    failed.
+    run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other, unless `fail_fast`:
+    then those under way save their work and end, and no other starts. `report` gets a line as each epoch and each run
+    ends. `SystemExit` with code 1 is raised, after the summary was reported, where one failed.
 
     Raises `ValueError` or `OSError`, before anything runs, for a wrong member, store, weight file or notebook, where
     `out` holds a sweep of another recipe or store, and where another sweep runs in `out`.
@@ -131,44 +146,49 @@ def run_sweep(
     if jobs < 0 or timeout < 0:
         raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
     places = _list_places(gpus, device)
-    for member in {member.appearance: member for member in members.values()}.values():
+    for member in {(member.recipe, member.appearance): member for member in members.values()}.values():
         check_weights(member)
+    check_one_store(members.values(), data)
     jobs = jobs or max(1, len(places))
     threads = max(1, cores() // jobs)
     store = open_or_render(data, next(iter(members.values())).recipe)
     work = {name: _count_operations(member, store) for name, member in members.items()}
     identities = {name: identify(member, store) for name, member in members.items()}
-    with files.hold_lock(out / ".sweep.lock", "another sweep runs in it; wait, or choose another --out", 1.0):
+    with files.hold_lock(out / LOCK, "another sweep runs in it; wait, or choose another --out", 1.0):
         record = _claim(out, plan, members, store)
+        record["work"] |= work
         done = [name for name, identity in identities.items() if is_done(out / name, identity)]
         left = sorted((name for name in members if name not in done), key=lambda name: -work[name])
         for name in left:
             check_owner(out / name, identities[name], "choose another --out, or remove it")
-        session = {"jobs": jobs, "threads": threads, "gpus": list(places), "device": device}
-        session["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        record["sessions"].append({**session, "done_before": len(done), "run": 0, "failed": [], "wall_seconds": 0.0})
-        sweep = _Sweep(out, record, work, list(done), jobs, report)
+        session = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "host": platform.node()}
+        session |= {"jobs": jobs, "threads": threads, "gpus": list(places), "device": device}
+        session |= {"done_before": len(done), "run": 0, "failed": {}, "wall_seconds": 0.0, "ended": False}
+        record["sessions"].append(session)
+        sweep = _Sweep(out, record, work, list(done), jobs, report, fail_fast)
         sweep.write()
         report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
         environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
         try:
-            failed = execute_all(
-                [todo[name] for name in left],
-                jobs,
-                threads,
-                sweep.end_run,
-                environments=environments,
-                timeout=timeout,
-                tell=sweep.tell,
-            )
+            with suppress(_FirstFailure):
+                execute_all(
+                    [todo[name] for name in left],
+                    jobs,
+                    threads,
+                    sweep.end_run,
+                    environments=environments,
+                    timeout=timeout,
+                    tell=sweep.tell,
+                )
         except KeyboardInterrupt:
-            sweep.write()
             raise KeyboardInterrupt(
                 f"the sweep was stopped: {len(sweep.done)} of {len(members)} runs are done, those under way have saved "
                 "their work; run the same command again to go on"
             ) from None
-        sweep.write()
-        text, broken = sweep.summarise(len(done), failed), bool(failed)
+        finally:
+            session["ended"] = True
+            sweep.write()
+        text, broken = sweep.summarise(), bool(sweep.failed)
         if sweep.done:
             try:
                 tables = write_tables(out, out / "tables")
@@ -188,6 +208,7 @@ def plan_sweep(out: Path | str, plan: Plan, *, data: str = "", on: str = "") -> 
     recipe for the release is planned on its number of faces.
     """
     entries = expand_plan(plan)
+    check_one_store((entry.member for entry in entries), data)
     faces = estimate.count_faces(entries[0].member.recipe, data)
     return estimate.describe_plan(entries, faces, on=on, runs=list_runs(resolve(out)))
 
@@ -213,6 +234,16 @@ def check_weights(member: Member) -> None:
             start_branches(MultiTask(recipe, appearance), recipe, appearance)
 
 
+def check_one_store(members: Iterable[Member], data: str) -> None:
+    """Raise `ValueError` where no store is named and the members' recipes have different ones."""
+    recipes = {member.recipe.data: member.recipe.name for member in members}
+    if not data and len(recipes) > 1:
+        raise ValueError(
+            f"Expected one store for all runs, but the recipes {' and '.join(recipes.values())} have different ones of "
+            "their own: name one with --data"
+        )
+
+
 def _list_places(gpus: Sequence[str], device: str) -> list[str]:
     """Which GPUs the places get, as CUDA_VISIBLE_DEVICES names them; none on a machine without, or for "cpu"."""
     count = 0 if device == "cpu" else torch.cuda.device_count()
@@ -236,12 +267,14 @@ def _count_operations(member: Member, store: Store) -> float:
 
 def _claim(out: Path, plan: Plan, members: dict[str, Member], store: Store) -> dict:
     """The content of sweep.json for this sweep; `ValueError` where the folder is another's."""
-    first = next(iter(members.values()))
-    own = {"recipe": first.spec()["recipe"], "store": {"images.npy": store.manifest["checksums"]["images.npy"]}}
-    path = out / "sweep.json"
-    earlier = files.read_json(path) if path.is_file() else {}
+    first, earlier = next(iter(members.values())), read_record(out)
+    own = {"recipe": {} if plan.rows else first.spec()["recipe"]}
+    own |= {"store": {"images.npy": store.manifest["checksums"]["images.npy"]}}
+    if earlier and is_own(earlier) != bool(plan.rows):
+        what = "members of one's own" if is_own(earlier) else "the paper's members"
+        raise ValueError(f"{out} holds a sweep of {what}: choose another --out")
     kinds = [
-        {"member": {"recipe": each["recipe"], "appearance": first.appearance}, "store": each["store"]}
+        {"store": each["store"]} | ({} if plan.rows else {"member": {**first.spec(), "recipe": each["recipe"]}})
         for each in (earlier or own, own)
     ]
     if other := describe_change(*kinds):
@@ -249,6 +282,7 @@ def _claim(out: Path, plan: Plan, members: dict[str, Member], store: Store) -> d
     hashes = {name: member.spec_hash() for name, member in members.items()}
     own |= {"settings": asdict(plan), "data": str(project_path(store.path)), "kind": store.kind}
     own |= {"members": {**earlier.get("members", {}), **hashes}, "sessions": earlier.get("sessions", [])}
+    own |= {"work": earlier.get("work", {})}
     return {**own, "versions": list_versions()}
 
 

@@ -16,7 +16,9 @@ from lsdkit.recipes import RANDOM, check_choice
 from lsdkit.reproduce.claims import paper_score, read_paper, tabulate_claims
 from lsdkit.reproduce.formats import Table, bullets, write_document
 from lsdkit.reproduce.notes import list_common_notes, list_own_notes
-from lsdkit.reproduce.scores import Estimate, Matrix, describe_seeds, mean_of, read_matrix
+from lsdkit.reproduce.own_table import make_own_table
+from lsdkit.reproduce.record import is_own, read_record
+from lsdkit.reproduce.scores import Estimate, Matrix, describe_seeds, list_finished, mean_of, read_matrix
 
 SUBMITTED = "ma_strong_ma_best_weak"  # the ensemble of the paper in Table 5
 NUMBERS = ("paper", "ours", "difference", "sd", "seeds", "low", "high", "low_subjects", "high_subjects")
@@ -25,15 +27,17 @@ NUMBERS = ("paper", "ours", "difference", "sd", "seeds", "low", "high", "low_sub
 def write_tables(runs_folder: Path | str, out: Path | str, split: str = "validation") -> str:
     """Write Tables 2 to 5 and the claims into the folder `out`; returns the Markdown of all.
 
-    Scores are of the labelled faces of `split`, "validation" or "test". Raises `FileNotFoundError` where no run is
+    Scores are of the labelled faces of `split`, "validation" or "test". Of a sweep of members beyond the paper's it is
+    one table instead, of both splits (`lsdkit.reproduce.own_table`). Raises `FileNotFoundError` where no run is
     finished and `ValueError` where the runs of the folder do not belong together (`scores.read_matrix`).
     """
     check_choice("--split", split, ("validation", "test"))
-    tables = make_tables(read_matrix(runs_folder, split))
-    together = [
-        *(table.to_markdown(common=False) for table in tables),
-        f"### Notes to all tables\n\n{bullets(tables[0].common)}",
-    ]
+    if is_own(read_record(runs_folder)):
+        tables = [make_own_table(list_finished(runs_folder))]
+    else:
+        tables = make_tables(read_matrix(runs_folder, split))
+    together = [table.to_markdown(common=False) for table in tables]
+    together += [f"### Notes to all tables\n\n{bullets(tables[0].common)}"] if tables[0].common else []
     texts = {"tables.md": "\n".join(together), "tables.tex": write_document([table.name for table in tables])}
     for table in tables:
         texts |= {f"{table.name}.md": table.to_markdown(), f"{table.name}.csv": table.to_csv()}

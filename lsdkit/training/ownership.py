@@ -10,11 +10,10 @@ from lsdkit.data.store import Store
 from lsdkit.recipes import Member
 from lsdkit.training.checkpoints import check_weights
 from lsdkit.training.identity import describe_change
-from lsdkit.training.runs import RESULT, Run, is_finished, read_run
+from lsdkit.training.runs import CLAIM, LOCK, RESULT, Run, is_finished, read_run
 from lsdkit.training.starting import fingerprint_sources
 
-LOCK, LOCK_SECONDS = ".lock", 60.0
-CLAIM = "member.json"
+LOCK_SECONDS = 60.0
 
 
 def hold_run_folder(folder: Path | str) -> AbstractContextManager:

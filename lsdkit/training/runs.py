@@ -30,7 +30,7 @@ from lsdkit.data.viewing import View
 from lsdkit.recipes import RANDOM, Member, Recipe
 
 FORMAT = 1
-RESULT, LANDMARKS = "result.json", "landmarks.csv"
+RESULT, LANDMARKS, CLAIM, LOCK = "result.json", "landmarks.csv", "member.json", ".lock"
 FILES = ("history.csv", "predictions.csv", "bag.csv", LANDMARKS, "weights.pt")  # that a result holds the checksums of
 AGAIN = "train the run again"
 PARTS = dict(  # what a result holds, each of one of these types
