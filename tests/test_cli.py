@@ -70,7 +70,13 @@ def test_prepare_csv_and_out(project):
         (["pretrain", "dino", "nowhere"], "nowhere"),
         (["prepare", "join", "one", "two", "--out", "both"], "one"),
         (["sweep", "--members", "table1", "--plan"], "'table1'"),
-        (["sweep", "--recipe", "smoke", "--set", "alfa=1"], "alfa=1"),
+        (["sweep", "--recipe", "smoke", "--set", "alfa=1"], "did you mean alpha?"),
+        (["sweep", "--grid", "MIXX=mixup", "--plan"], "did you mean MIX?"),
+        (["sweep", "--grid", "MIX=cutmix", "--plan"], "MIX=cutmix: Expected `MIX`"),
+        (["sweep", "--grid", "SEED=0:5", "--members", "table2"], "Expected --grid or --members, but got both"),
+        (["sweep", "--members", "absent.csv"], "absent.csv"),
+        (["status", "nowhere"], "nowhere"),
+        (["status", "faces"], "Expected a sweep or runs in"),
         (["sweep", "--recipe", "smoke", "--plan", "--on", "P100"], "RTX 3090"),
         (["starts", "--recipe", "demos"], "'demo'"),
     ],
@@ -125,6 +131,7 @@ def calls(project, monkeypatch):
         "reproduce.pages.write_pages",
         "reproduce.report.write_report",
         "reproduce.start_runs.run_starts",
+        "reproduce.status.show_status",
         "reproduce.submission.check_submission",
         "reproduce.submission.write_submission",
         "reproduce.sweep.plan_sweep",
@@ -162,6 +169,7 @@ def test_workshop_and_pages_reach_their_functions(project, calls, capsys):
 
 
 def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
+    (project / "own.csv").write_text("MIX,BAG\n,2\n")
     for command in (
         "sweep --members table3 --recipe tiny --data d --weak-seeds 0,1,2 --jobs 2 --gpus 0,1 --set alpha=0.2",
         "sweep --plan",
@@ -178,11 +186,14 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         "predict dan_rafdb@file.pth --out d.csv --data data/open",
         "starts --seeds 1,2 --dino-face runs/mine --jobs 1",
         "read a.jpg faces --out t.csv --model runs --jobs 2",
+        "sweep --grid MIX=mixup,mixaugment --recipe tiny --epochs 3 --fail-fast",
+        "sweep --members own.csv --recipe tiny --out o --plan",
+        "status runs --once",
     ):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
-    sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0}
-    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
+    sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0, "rows": {}}
+    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0, "fail_fast": False}
     assert calls[0] == ("run_sweep", ("runs/sweep-tiny", sweep), running)
     assert calls[1][0] == "plan_sweep"
     assert calls[1][2] == {"data": "", "on": "6 x RTX 3090"}
@@ -212,6 +223,12 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
     assert calls[13] == ("run_starts", (project / "runs" / "starts",), options)
     options = {"out": project / "t.csv", "sheet": "", "model": "runs", "jobs": 2, "device": "auto"}
     assert calls[14] == ("read_photographs", (["a.jpg", "faces"],), options)
+    rows = {f"MIX={mix}": {"MIX": mix} for mix in ("mixup", "mixaugment")}
+    own = sweep | {"members": "all", "settings": "", "weak_seeds": (), "epochs": 3, "rows": rows}
+    options = {"data": "", "jobs": 0, "gpus": (), "device": "auto", "timeout": 0.0, "fail_fast": True}
+    assert calls[15] == ("run_sweep", ("runs/grid-tiny", own), options)
+    assert calls[16][1] == ("o", own | {"members": "own.csv", "epochs": 0, "rows": {"row 1 of own.csv": {"BAG": 2}}})
+    assert calls[17] == ("show_status", (project / "runs", True), {})
     printed = capsys.readouterr().out.split()
     assert printed == [name for name, *_ in calls]
 

@@ -94,8 +94,8 @@ def _split_grid(text: str) -> list[tuple[str, list[str]]]:
         raise ValueError(f"Expected --grid with each quotation mark closed, but got {text!r}") from None
     found, after_comma = [], False
     for word in words:
-        if word == ",":
-            if not found or after_comma:
+        if word and not word.strip(","):
+            if not found or after_comma or word != ",":
                 raise ValueError(f"Expected a value before each comma of --grid, but got {text!r}")
             after_comma = True
         elif after_comma:

@@ -221,7 +221,11 @@ def execute_all(
             return
         if error:
             failed[job.name] = error
-        report(job, error, time.perf_counter() - start)
+        try:
+            report(job, error, time.perf_counter() - start)
+        except BaseException:
+            stop.set()
+            raise
 
     with ThreadPoolExecutor(at_once) as pool:
         try:

@@ -146,9 +146,9 @@ def run_sweep(
     if jobs < 0 or timeout < 0:
         raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
     places = _list_places(gpus, device)
+    check_one_store(members.values(), data)
     for member in {(member.recipe, member.appearance): member for member in members.values()}.values():
         check_weights(member)
-    check_one_store(members.values(), data)
     jobs = jobs or max(1, len(places))
     threads = max(1, cores() // jobs)
     store = open_or_render(data, next(iter(members.values())).recipe)

@@ -98,3 +98,14 @@ def test_a_sealed_file_tells_of_a_change(tmp_path):
     path.write_text(path.read_text().replace("0.1", "0.2"))
     with pytest.raises(files.Damaged, match=r"x\.json is damaged: .*; do this"):
         files.read_json(path, "do this")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell")
+def test_a_held_lock_is_told_without_waiting_or_writing(tmp_path):
+    path = tmp_path / "folder" / ".lock"
+    assert files.is_held(path) is False
+    assert not path.parent.exists()
+    with files.hold_lock(path):
+        assert files.is_held(path)
+        assert files.is_held(path)
+    assert files.is_held(path) is False

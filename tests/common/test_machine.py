@@ -4,9 +4,17 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from lsdkit.common.machine import cores, peak_memory, read_quota, resident_memory
+from lsdkit.common.machine import (
+    cores,
+    count_memory_kills,
+    peak_memory,
+    read_memory_limit,
+    read_quota,
+    resident_memory,
+)
 
 
 def test_peak_memory_counts_processes_below():
@@ -58,3 +66,28 @@ def test_a_quota_of_a_container_counts_as_cores(tmp_path, groups, files, cores):
 
 def test_without_groups_every_core_counts(tmp_path):
     assert read_quota(tmp_path) == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "limit"),
+    [
+        ("0::/job/step", "job/memory.max", 2**20),
+        ("4:memory:/docker/x", "memory/memory.limit_in_bytes", 2**20),
+        ("4:cpu:/x", "memory/memory.limit_in_bytes", None),
+        ("0::/", "nothing", None),
+    ],
+)
+def test_the_memory_of_a_container_is_its_limit(tmp_path, groups, file, limit):
+    path = tmp_path / "sys/fs/cgroup" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{2**20}\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"{groups}\n")
+    assert read_memory_limit(tmp_path) == (limit or psutil.virtual_memory().total)
+
+
+def test_kills_for_want_of_memory_are_counted(tmp_path):
+    assert count_memory_kills(tmp_path) == 0
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
+    assert count_memory_kills(tmp_path) == 3

@@ -66,6 +66,20 @@ def test_finished_runs_of_the_same_recipe_supply_their_times(tiny_store, tmp_pat
     assert "finished runs" not in describe(other, faces, runs=[run])
 
 
+def test_recipes_that_differ_are_told_apart_where_the_cost_does():
+    recipes = [replace(SMOKE, alpha=alpha, batch_size=batch) for alpha in (0.1, 0.2) for batch in (8, 16)]
+    members = [Member(recipe=recipe, mix="mixup") for recipe in recipes]
+    text = describe(members, estimate.count_faces(SMOKE))
+    memory = text.partition("MEMORY")[2].partition("HOURS")[0]
+    assert "batch 8 or 16, float32" in memory
+    assert [memory.count(f"batch_size={batch} ") for batch in (8, 16)] == [1, 1]
+    assert "alpha" not in text
+    both = describe([Member(recipe=SMOKE), Member(recipe=PAPER)], estimate.count_faces(SMOKE))
+    assert "2 runs of the recipe smoke or paper" in both
+    assert "RECIPE=paper" in both
+    assert "of 2 to 12 epochs" in both
+
+
 def test_the_card_is_checked():
     assert estimate.parse_machine("rtx 4090") == (1, estimate.read_cards()["RTX 4090"])
     assert estimate.parse_machine("8xH100")[0] == 8

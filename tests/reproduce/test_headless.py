@@ -1,5 +1,8 @@
 """Notebooks run headless: their parameters are checked, and they end when they are told to."""
 
+import os
+import signal
+import threading
 import time
 
 import nbformat
@@ -38,3 +41,52 @@ def test_a_notebook_that_takes_too_long_is_ended(tiny_store, tmp_path):
     assert headless.execute(job, 1, timeout=3.0) == "it ran longer than 3 s"
     assert time.monotonic() - start < 3 + 3 * headless.ENDS_WITHIN
     assert not job.copy.exists()
+
+
+def test_what_a_report_raises_stops_the_others_and_starts_no_more(tmp_path, monkeypatch):
+    ended, started = [], threading.Event()
+
+    def execute(job, threads, *, stop, **options):
+        if job.name == "fails":
+            assert started.wait(20)
+            return "ValueError: no"
+        started.set()
+        ended.append((job.name, stop.wait(20)))
+        return "it was stopped"
+
+    def report(job, error, seconds):
+        raise InterruptedError(job.name)
+
+    monkeypatch.setattr(headless, "execute", execute)
+    monkeypatch.setattr(headless, "check_parameters", lambda job: None)
+    jobs = [headless.Job(name, tmp_path / "one.ipynb", tmp_path / name) for name in ("long", "fails", "later", "last")]
+    start = time.monotonic()
+    with pytest.raises(InterruptedError, match="fails"):
+        headless.execute_all(jobs, 2, 1, report)
+    assert time.monotonic() - start < 15
+    assert ended == [("long", True)]
+
+
+def test_a_death_is_told_with_the_memory_it_had():
+    told = headless.describe_death(3 * headless.GIB, 0)
+    assert told.startswith(
+        "its kernel died, killed as a system does where memory runs out, or crashed: it held 3.0 GiB"
+    )
+    assert "\n" not in told
+    assert headless.describe_death(0, 2).startswith("the system killed it for want of memory: it held 0.0 GiB")
+
+
+@pytest.mark.slow
+@pytest.mark.notebooks
+@pytest.mark.skipif(os.name == "nt", reason="a signal that Windows lacks")
+def test_a_killed_kernel_is_no_traceback(tmp_path):
+    notebook, kill = tmp_path / "one.ipynb", f"import os\nos.kill(os.getpid(), {int(signal.SIGKILL)})"
+    cells = [nbformat.v4.new_code_cell('MIX: str = "mixup"', metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell(kill))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
+    told = headless.execute(headless.Job("one", notebook, tmp_path / "copy.ipynb", {"MIX": "mixup"}), 1)
+    assert "killed" in told
+    assert "GiB at its most" in told
+    assert "DeadKernelError" not in told
+    assert (tmp_path / "copy.failed.ipynb").is_file()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lsdkit.notebook.grids import parse_grid
 from lsdkit.recipes import Member
 from lsdkit.reproduce.members import Plan, expand_plan, list_cells
 
@@ -52,3 +53,46 @@ def test_appearances_may_have_weights_of_their_own():
     for text, words in (("dinno=runs/dino", "'dino'"), ("dino", "dino=SOURCE")):
         with pytest.raises(ValueError, match=words):
             list_members(Plan(recipe="smoke", appearance_weights=text))
+
+
+def list_own(text: str, **plan) -> list[Member]:
+    return list_members(Plan(**{"recipe": "smoke", **plan, "rows": parse_grid(text)}))
+
+
+def test_rows_take_the_place_of_the_cells_and_come_before_the_plan():
+    members = list_own(
+        "MIX=mixup,mixaugment SEED=0:5 SETTINGS='alpha=0.2 vote=logits','alpha=0.3'", settings="alpha=0.5"
+    )
+    assert len({member.name for member in members}) == len(members) == 20
+    assert {(member.mix, member.seed) for member in members} == {
+        (m, s) for m in ("mixup", "mixaugment") for s in range(5)
+    }
+    assert {member.recipe.alpha for member in members} == {0.2, 0.3}
+    assert {(member.appearance, member.basic_aug, member.bag) for member in members} == {("vggface2", True, 0)}
+    seeds = [(member.bag, member.seed) for member in list_own("BAG=0,3", seeds=(1, 2), weak_seeds=(7,))]
+    assert seeds == [(0, 1), (0, 2), (3, 7)]
+    assert {member.recipe.name for member in list_own("RECIPE=tiny,smoke")} == {"tiny", "smoke"}
+    assert {member.epochs for member in list_own("EPOCHS=0,3", epochs=5)} == {2, 3}  # 0 is the recipe's own
+    given = {"emotion_weights": "runs/one", "appearance_weights": "dino=runs/dino"}
+    sources = [m.recipe.source(m.appearance) for m in list_own("APPEARANCE=dino,vggface2,none", **given)]
+    assert sources == ["runs/dino", "random", "random"]
+    assert {m.recipe.source("emotion") for m in list_own("EMOTION_WEIGHTS=runs/two", **given)} == {"runs/two"}
+
+
+def test_every_row_has_all_parameters_of_the_notebook_so_that_its_defaults_decide_nothing():
+    (entry,) = expand_plan(Plan(recipe="smoke", rows={"one": {"MIX": "mixup"}}), "cpu")
+    names = {"RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE", "SETTINGS"}
+    assert entry.parameters.keys() == names | {"EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS"}
+    assert (entry.parameters["DEVICE"], entry.table) == ("cpu", "own")
+
+
+def test_a_wrong_row_is_named_and_no_member_comes_twice():
+    rows = {"row 1 of f.csv": {"MIX": "mixup"}, "row 2 of f.csv": {"BAG": 6}}
+    with pytest.raises(ValueError, match=r"^row 2 of f\.csv: Expected `BAG` .* but got 6"):
+        list_members(Plan(recipe="smoke", rows=rows))
+    with pytest.raises(ValueError, match=r"SETTINGS='alpha=0.1' and SETTINGS='' are the same member, smoke-mixaugment"):
+        list_own("SETTINGS='','alpha=0.1'")
+    with pytest.raises(ValueError, match=r"second and first are the same member"):
+        list_members(Plan(recipe="smoke", seeds=(0, 1), rows={"first": {}, "second": {"SEED": 1}}))
+    with pytest.raises(ValueError, match="would share a folder"):
+        list_own("EMOTION_WEIGHTS=runs/a/one,runs/b/one")

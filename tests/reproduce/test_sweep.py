@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lsdkit.common import files
+from lsdkit.notebook.grids import parse_grid
 from lsdkit.notebook.parameters import member_from_parameters
 from lsdkit.recipes import Member
 from lsdkit.reproduce import headless, sweep
@@ -318,3 +319,51 @@ def test_a_run_whose_files_changed_is_not_done(fake):
     with pytest.warns(UserWarning, match=r"is trained again: .*result\.json is damaged"):
         said = fake.run()
     assert "3 done before, 1 run now" in said
+
+
+def test_members_beyond_the_papers_are_swept_into_a_folder_of_their_own(fake):
+    own = Plan(
+        recipe="smoke", rows=parse_grid("MIX=mixup APPEARANCE=none SETTINGS='alpha=0.2','alpha=0.3 vote=logits'")
+    )
+    assert "2 runs: 0 done before, 2 run now, 0 failed" in fake.run(own)
+    assert sorted(fake.ran) == sorted(member.name for member in list_members(own))
+    record = files.read_json(fake.out / "sweep.json")
+    assert record["recipe"] == {}
+    assert record["settings"]["rows"]["MIX=mixup APPEARANCE=none SETTINGS='alpha=0.2'"]["SETTINGS"] == "alpha=0.2"
+    wider = replace(own, rows=parse_grid("MIX=mixup APPEARANCE=none SETTINGS='alpha=0.2','alpha=0.4'"))
+    assert "1 done before, 1 run now" in fake.run(wider)  # of another recipe, and welcome
+    record = files.read_json(fake.out / "sweep.json")
+    assert len(record["members"]) == len(record["work"]) == 3
+    with pytest.raises(ValueError, match="holds a sweep of members of one's own: choose another --out"):
+        fake.run()
+    fake.out = fake.out.with_name("paper")
+    fake.run()
+    with pytest.raises(ValueError, match="holds a sweep of the paper's members: choose another --out"):
+        fake.run(own)
+
+
+def test_recipes_with_different_open_sets_need_a_store(fake):
+    own = Plan(rows=parse_grid("RECIPE=tiny,smoke EMOTION_WEIGHTS=random APPEARANCE_WEIGHTS=random"))
+    for start in (sweep.plan_sweep, run_sweep):
+        with pytest.raises(ValueError, match="the recipes tiny and smoke have different ones of their own: name one"):
+            start(fake.out, own)
+    assert not fake.ran
+    text = sweep.plan_sweep(fake.out, own, data=fake.data, on="T4")
+    assert "2 runs of the recipe tiny or smoke" in text
+
+
+def test_the_first_failure_ends_a_sweep_that_is_to_fail_fast(fake):
+    names = [member.name for member in list_members(TWO)]
+    fake.failing = {*names}
+    with pytest.raises(SystemExit):
+        fake.run(fail_fast=True)
+    assert len(fake.ran) == 1
+    text = fake.lines[-1]
+    assert "0 done before, 0 run now, 1 failed" in text
+    assert "The first failure ended it: 3 are left" in text
+    assert "ValueError: it went wrong" in text
+    session = files.read_json(fake.out / "sweep.json")["sessions"][-1]
+    assert session["failed"] == {fake.ran[0]: "ValueError: it went wrong"}
+    assert session["ended"]
+    fake.failing = set()
+    assert "0 done before, 4 run now, 0 failed" in fake.run(fail_fast=True)
