@@ -112,8 +112,8 @@ def _is_alive(folder: Path, session: Mapping) -> bool:
         return True
     if held is False and session.get("host", platform.node()) == platform.node():
         return False
-    signs = [path.stat().st_mtime for path in (folder, *folder.glob("*"))]  # a file renamed into a folder touches it
-    return time.time() - max(signs) < SILENT
+    newest = max(map(_last_sign, (folder, *folder.glob("*"))))  # a file that is renamed into a folder touches it
+    return time.time() - newest < SILENT
 
 
 def _read_run(folder: Path, session: Mapping, alive: bool) -> RunStatus:

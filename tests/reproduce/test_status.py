@@ -107,7 +107,7 @@ def test_a_failure_without_a_sweep_is_read_from_its_notebook(tmp_path):
     assert found["run1"].describe() == "03_train.failed.ipynb shows where it stopped"
     assert found["run2"].describe() == "0 of 5 epochs"
     assert found["run2"].state == "running"
-    assert "sweep" not in list_lines(read_status(tmp_path))[0]
+    assert "no sweep runs" not in list_lines(read_status(tmp_path))[0]
 
 
 def test_records_of_earlier_versions_and_damaged_results_are_told(tmp_path):
