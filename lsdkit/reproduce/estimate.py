@@ -119,7 +119,7 @@ def _either(recipes: Sequence[Recipe], name: str) -> str:
 
 
 def _name_step(member: Member, recipes: Sequence[Recipe]) -> tuple[str, str, str]:
-    """`STEP` of a member: of the deciding settings those that differ between these recipes, or the name if that tells."""
+    """`STEP` of a member: the deciding settings in which these recipes differ, or the name where it tells."""
     varying = [name for name in ("name", *DECIDING) if len({getattr(recipe, name) for recipe in recipes}) > 1]
     varying = ["name"] if len({recipe.name for recipe in recipes}) == len(recipes) > 1 else varying
     settings = " ".join(f"{name}={getattr(member.recipe, name)}" for name in varying).replace("name=", "RECIPE=")
