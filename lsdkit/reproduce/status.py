@@ -91,9 +91,12 @@ def read_status(folder: Path | str) -> Status:
     names += [path.parent.name for path in folder.glob(f"*/{runs.RESULT}")]
     if not names:
         raise FileNotFoundError(f"Expected a sweep or runs in {folder}, but found none; start one with `lsdkit sweep`")
-    session = record["sessions"][-1] if record.get("sessions") else {}
+    sessions = record.get("sessions", [])
+    session = sessions[-1] if sessions else {}
     alive = _is_alive(folder, session)
-    found = [_read_run(folder / name, session, alive) for name in dict.fromkeys(names)]
+    start = _read_start(session) if alive else float("inf")
+    failed = _list_failed(sessions[-1:] if alive else sessions) if record else None
+    found = [_read_run(folder / name, start, failed) for name in dict.fromkeys(names)]
     found.sort(key=lambda run: STATES.index(run.state))
     return Status(
         folder=folder,
@@ -116,19 +119,30 @@ def _is_alive(folder: Path, session: Mapping) -> bool:
     return time.time() - newest < SILENT
 
 
-def _read_run(folder: Path, session: Mapping, alive: bool) -> RunStatus:
-    """How one run stands in a sweep that is alive or not."""
+def _list_failed(sessions: Sequence[Mapping]) -> dict[str, str]:
+    """{name: reason} of what failed in these sessions, by the last one that says so."""
+    failed = {}
+    for session in sessions:
+        given = session.get("failed", {})
+        failed |= given if isinstance(given, dict) else dict.fromkeys(given, "")  # a list in earlier versions
+    return failed
+
+
+def _read_run(folder: Path, start: float, failed: Mapping[str, str] | None) -> RunStatus:
+    """How one run stands.
+
+    `start` is when the sweep began that is under way (infinity: none is), `failed` what a sweep says of failures (None:
+    there was none, and a notebook that failed tells; one that a sweep has stopped looks the same).
+    """
     run = RunStatus(name=folder.name, state="waiting")
     with suppress(FileNotFoundError):
         return _read_done(folder, (folder / runs.RESULT).stat().st_mtime_ns)
-    start = _read_start(session) if alive else float("inf")
-    run, failed = _follow(run, folder), session.get("failed", {})
-    notebook = next(iter(folder.glob("*.failed.ipynb")), None)
+    run, notebook = _follow(run, folder), next(iter(folder.glob("*.failed.ipynb")), None)
     if is_held(folder / runs.LOCK):
         return replace(run, state="running")
-    if run.name in failed or (notebook and (not alive or _last_sign(notebook) >= start)):
-        told = failed.get(run.name, "") if isinstance(failed, dict) else ""  # sweeps of earlier versions: a list
-        return replace(run, state="failed", reason=told or (_read_error(notebook) if notebook else "no reason is kept"))
+    if run.name in failed if failed is not None else notebook:
+        told = (failed or {}).get(run.name) or (_read_error(notebook) if notebook else "no reason is kept")
+        return replace(run, state="failed", reason=told)
     signs = max(map(_last_sign, folder.glob("*")), default=0.0)
     return replace(run, state="running") if signs >= start else run
 

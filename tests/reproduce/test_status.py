@@ -69,6 +69,7 @@ def test_what_a_killed_sweep_leaves_waits(tmp_path):
     begin(tmp_path, "run1", [10.0])
     (tmp_path / LOCK).touch()
     (tmp_path / "run1" / ".lock").touch()
+    (tmp_path / "run1" / "03_train.failed.ipynb").touch()  # of a run that was stopped, too
     found = read_status(tmp_path)
     assert not found.alive
     assert [run.state for run in found.runs] == ["waiting"] * 3 + ["done"]
@@ -121,6 +122,17 @@ def test_records_of_earlier_versions_and_damaged_results_are_told(tmp_path):
     files.write_text(tmp_path / RECORD, "[]")
     with pytest.raises(files.Damaged, match=r"sweep\.json"):
         read_status(tmp_path)
+
+
+def test_what_failed_in_an_earlier_session_has_failed_until_another_is_under_way(tmp_path):
+    write_record(tmp_path, failed={"run1": "ValueError: no", "run2": "ValueError: first"})
+    record = files.read_json(tmp_path / RECORD)
+    record["sessions"].append(record["sessions"][0] | {"failed": {"run2": "ValueError: second"}})
+    files.write_json(tmp_path / RECORD, record)
+    reasons = {run.name: run.reason for run in read_status(tmp_path).runs if run.state == "failed"}
+    assert reasons == {"run1": "ValueError: no", "run2": "ValueError: second"}
+    with files.hold_lock(tmp_path / LOCK):
+        assert {name for name, run in read(tmp_path).items() if run.state == "failed"} == {"run2"}
 
 
 def test_text_keeps_to_a_terminal(tmp_path):
