@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +91,11 @@ def test_a_stop_is_answered_and_a_dead_process_ends_all(tiny_store, tmp_path):
             if each.environ()["RANK"] == "1":
                 each.kill()
 
+    def stop(row):
+        os.kill(os.getpid(), signal.SIGTERM)
+
     with pytest.raises(SystemExit):
-        stop = partial(os.kill, os.getpid(), signal.SIGTERM)
-        train_member(member, tiny_store, tmp_path, devices=2, on_epoch=lambda row: stop(), **OPTIONS)
+        train_member(member, tiny_store, tmp_path, devices=2, on_epoch=stop, **OPTIONS)
     reached = checkpoints.read(tmp_path / "checkpoint.pt")["progress"]
     assert 1 <= reached["epoch"] < 500
     with pytest.raises(RuntimeError, match=r"A process of the training in .* has ended; the last checkpoint stays"):
