@@ -70,7 +70,8 @@ def test_two_processes_train_as_one_does(tiny_store, tmp_path, alone, capsys):
     progress = checkpoints.read(folder / "checkpoint.pt")["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 0)
     run = train_member(MEMBER, tiny_store, folder, device="cpu", devices=2, on_epoch=rows.append)
-    assert [(row["epoch"], row["loss"]) for row in rows] == [(2, run.read_history()["loss"][1])]
+    assert [row["epoch"] for row in rows] == [2]
+    assert rows[0]["loss"] == pytest.approx(run.read_history()["loss"][1], rel=1e-6)  # a table has fewer digits
     assert "epoch 2 of 2: loss" in capsys.readouterr().err
     compare(run, alone)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
