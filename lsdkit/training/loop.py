@@ -63,8 +63,9 @@ def fit(
     with Interrupts() as interrupts:
 
         def check() -> None:
-            interrupts.received = processes.agree(interrupts.received)
-            interrupts.check()
+            if agreed := processes.agree(interrupts.received):  # one that comes meanwhile waits for the next time
+                interrupts.received = agreed
+                interrupts.check()
 
         try:
             while progress.epoch < task.epochs:

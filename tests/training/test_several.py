@@ -17,7 +17,8 @@ from lsdkit.training import checkpoints, launching, processes
 from lsdkit.training.member import train_member
 
 ROOT = Path(__file__).parents[2]
-MEMBER = Member(recipe=replace(SMOKE, image_size=16, averaging=0.9, statistics="measured", class_weights="balanced"))
+SIZES = {"image_size": 16, "batch_size": 13, "learning_rate": 1e-5}  # with a large rate rounding soon decides
+MEMBER = Member(recipe=replace(SMOKE, **SIZES, averaging=0.9, statistics="measured", class_weights="balanced"))
 OPTIONS = {"device": "cpu", "progress": False}
 
 
@@ -34,8 +35,9 @@ def alone(tiny_store, tmp_path_factory):
 
 def compare(run, alone):
     """The history of one process up to rounding, and files that say the same."""
-    one, other = (each.read_history().drop(columns="seconds") for each in (run, alone))
-    np.testing.assert_allclose(one.to_numpy(float), other.to_numpy(float), rtol=1e-4, atol=1e-4)
+    names = ["lr", "loss", "expression", "affinity", "partition", "landmarks", "val_loss"]
+    one, other = (each.read_history()[names].to_numpy() for each in (run, alone))
+    np.testing.assert_allclose(one, other, rtol=1e-3)
     ours, theirs = (checkpoints.read_weights(each.folder)["state"] for each in (run, alone))
     assert ours.keys() == theirs.keys()
     assert run.counts == alone.counts
@@ -43,70 +45,64 @@ def compare(run, alone):
     assert run.device == "2 x cpu"
 
 
+SCRIPT = """
+import json, os, signal, sys, lsdkit
+from pathlib import Path
+from lsdkit.training.runs import read_member
+
+member = read_member(json.loads(sys.argv[1]), Path("here"))
+stop = lambda row: os.kill(os.getpid(), signal.SIGTERM)
+lsdkit.train(member, lsdkit.Store.open(sys.argv[2]), sys.argv[3], device="cpu", on_epoch=stop)
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tiny_store, tmp_path, alone, capsys):
-    """Stopped by SIGTERM after its first epoch, and gone on from there; the last batch has an uneven share."""
+    """A script under torchrun, whose first process gets SIGTERM after an epoch; then a call that goes on from there."""
     pytest.importorskip("lightning_fabric")
-    rows = []
-
-    def stop(row):
-        rows.append(row)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(SystemExit) as stopped:
-        train_member(MEMBER, tiny_store, tmp_path, device="cpu", devices=2, on_epoch=stop)
-    assert stopped.value.code == 128 + signal.SIGTERM
-    assert [row["epoch"] for row in rows] == [1]
-    assert "epoch 1 of 2: loss" in capsys.readouterr().err
-    saved = checkpoints.read(tmp_path / "checkpoint.pt")
-    assert saved["progress"]["epoch"] == 1
-    assert not (tmp_path / "result.json").exists()
-    run = train_member(MEMBER, tiny_store, tmp_path, devices=2, on_epoch=rows.append, **OPTIONS)
-    assert [row["epoch"] for row in rows] == [1, 2]
-    assert rows[1]["loss"] == run.read_history()["loss"][1]
-    compare(run, alone)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert train_member(MEMBER, tiny_store, tmp_path, **OPTIONS) == run  # finished, whatever the number
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-
-
-@pytest.mark.slow
-def test_a_script_under_torchrun(tiny_store, tmp_path, alone):
-    pytest.importorskip("lightning_fabric")
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import json, sys, lsdkit\n"
-        "from pathlib import Path\n"
-        "from lsdkit.training.runs import read_member\n"
-        "member = read_member(json.loads(sys.argv[1]), Path('here'))\n"
-        "run = lsdkit.train(member, lsdkit.Store.open(sys.argv[2]), sys.argv[3], device='cpu')\n"
-        "print(run.weights_sha256)\n"
-    )
+    script, folder, rows = tmp_path / "train.py", tmp_path / "run", []
+    script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    command += [json.dumps(MEMBER.spec()), str(tiny_store.path), str(tmp_path / "run")]
+    command += [json.dumps(MEMBER.spec()), str(tiny_store.path), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr
-    (run,) = {json.dumps(line) for line in done.stdout.split()}  # both processes say the same
-    found = train_member(MEMBER, tiny_store, tmp_path / "run", **OPTIONS)
-    assert json.loads(run) == found.weights_sha256
-    assert done.stderr.count("epoch 2 of 2: loss") == 1  # the first process alone tells
-    compare(found, alone)
+    assert done.returncode != 0
+    assert done.stderr.count("epoch 1 of 2: loss") == 1  # the first process alone tells
+    progress = checkpoints.read(folder / "checkpoint.pt")["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 0)
+    run = train_member(MEMBER, tiny_store, folder, device="cpu", devices=2, on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == [2]
+    assert rows[0]["loss"] == pytest.approx(run.read_history()["loss"][1], rel=1e-6)  # a table has fewer digits
+    assert "epoch 2 of 2: loss" in capsys.readouterr().err
+    compare(run, alone)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert train_member(MEMBER, tiny_store, folder, **OPTIONS) == run  # finished, whatever the number
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_ends_all_and_is_told(tiny_store, tmp_path):
+def test_a_stop_is_answered_and_a_dead_process_ends_all(tiny_store, tmp_path):
     pytest.importorskip("lightning_fabric")
+    member = replace(MEMBER, epochs=500)
+
+    def find_workers():
+        return [each for each in psutil.Process().children(recursive=True) if "RANK" in each.environ()]
 
     def kill(row):
-        workers = psutil.Process().children(recursive=True)
-        (second,) = [each for each in workers if each.environ().get("RANK") == "1"]
-        second.kill()
+        for each in find_workers():
+            if each.environ()["RANK"] == "1":
+                each.kill()
 
-    member = replace(MEMBER, epochs=500)
+    def stop(row):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train_member(member, tiny_store, tmp_path, devices=2, on_epoch=stop, **OPTIONS)
+    reached = checkpoints.read(tmp_path / "checkpoint.pt")["progress"]
+    assert 1 <= reached["epoch"] < 500
     with pytest.raises(RuntimeError, match=r"A process of the training in .* has ended; the last checkpoint stays"):
         train_member(member, tiny_store, tmp_path, devices=2, on_epoch=kill, **OPTIONS)
-    assert checkpoints.read(tmp_path / "checkpoint.pt")["progress"]["epoch"] >= 1
-    assert not [each for each in psutil.Process().children(recursive=True) if "RANK" in each.environ()]
+    assert checkpoints.read(tmp_path / "checkpoint.pt")["progress"]["epoch"] > reached["epoch"]
+    assert find_workers() == []
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_step_of_two_processes_is_that_of_one(told, case):
     found = told[case]
     assert len({each["hash"] for each in found}) == 1  # the gradients, to the bit
     assert len(found) == 2
-    limits = (0.02, 0.2, 0.02) if case == "bf16" else (1e-10, 1e-9, 1e-10)
+    limits = (0.02, 0.2, 0.02) if case == "bf16" else (1e-10, 1e-8, 1e-10)
     for each in found:
         assert (each["loss"] <= limits[0], each["gradients"] <= limits[1], each["state"] <= limits[2]) == (True,) * 3
 
