@@ -136,6 +136,7 @@ RUNS = _option("runs", "", "folder of runs", metavar="RUNS")
 WORKERS = _option("--jobs", None, "workers (default: all cores)", type=at_least_one)
 DEVICE = _option("--device", "auto", "auto, cpu or cuda (default %(default)s)")
 SETTINGS = _option("--set", "", "over the recipe's: 'name=value name=value'", dest="settings")
+ENGINES = ("local", "ray")
 EPOCHS = _option("--epochs", 0, "default: the recipe's")
 IMAGES = (  # of every source of images
     _option("--out", "", "the store (default data/NAME; relative to the project's folder)"),
@@ -410,17 +411,24 @@ def _pretrain_dino(stores, out, kind, device, **settings):
     _option("--gpus", (), "such as 0,1,2 (default: all that are visible)", type=names),
     DEVICE,
     _option("--timeout", 0.0, "end a run after so many seconds (default: never)"),
+    _option("--engine", "local", "local, or ray: on a cluster's machines (default %(default)s)", choices=ENGINES),
+    _option("--address", "", "of a running Ray cluster: auto or HOST:PORT (default: Ray here)", metavar="ADDRESS"),
+    _option("--gpus-per-run", None, "with ray, such as 1 or 0.5 (default: 1 where there are any)", type=float),
     _option("--plan", False, "run nothing: say what it would run and cost, and how sure"),
     _option("--on", "6 x RTX 3090", "the machine of --plan (default %(default)s, the paper's)"),
 )
-def _sweep(out, data, jobs, gpus, device, timeout, plan, on, **members):
+def _sweep(out, data, jobs, gpus, device, timeout, engine, address, gpus_per_run, plan, on, **members):
     """train the members of the paper's Tables 2 and 3, then write the tables"""
+    from lsdkit.reproduce.cluster import Cluster
     from lsdkit.reproduce.sweep import Plan, plan_sweep, run_sweep
 
     out, members = out or f"runs/sweep-{members['recipe']}", Plan(**members)
     if plan:
         return plan_sweep(out, members, data=data, on=on)
-    return run_sweep(out, members, data=data, jobs=jobs, gpus=gpus, device=device, timeout=timeout)
+    if engine != "ray" and (address or gpus_per_run is not None):
+        raise ValueError("Expected --engine ray with --address and --gpus-per-run: the engine local knows neither")
+    cluster = Cluster(address=address, gpus_per_run=gpus_per_run) if engine == "ray" else None
+    return run_sweep(out, members, data=data, jobs=jobs, gpus=gpus, device=device, timeout=timeout, cluster=cluster)
 
 
 @_command(

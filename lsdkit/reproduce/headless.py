@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from secrets import token_hex
 
 from lsdkit.common.paths import project_root
 from lsdkit.notebook.parameters import check_names
@@ -72,7 +73,9 @@ def execute(
     """
     check_parameters(job)
     job.copy.parent.mkdir(parents=True, exist_ok=True)
-    running, failed = (job.copy.with_name(f"{job.copy.stem}.{word}.ipynb") for word in ("running", "failed"))
+    stem = job.copy.stem
+    failed = job.copy.with_name(f"{stem}.failed.ipynb")
+    running = job.copy.with_name(f"{stem}.{token_hex(4)}.running.ipynb")  # a killed attempt may still write its own
     command = [sys.executable, "-c", "from lsdkit.reproduce.headless import run_leashed; run_leashed('papermill')"]
     command += [str(job.notebook), str(running), "--no-progress-bar", "--kernel", "python3", "--stdout-file", "-"]
     command += ["--start-timeout", str(STARTS_WITHIN)]
@@ -84,6 +87,8 @@ def execute(
     if code == 0:
         failed.unlink(missing_ok=True)
         running.replace(job.copy)
+        for left in job.copy.parent.glob(f"{stem}.*.running.ipynb"):
+            left.unlink(missing_ok=True)
         return ""
     if running.exists():
         running.replace(failed)

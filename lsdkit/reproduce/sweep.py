@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -22,7 +23,9 @@ from lsdkit.method.network import MultiTask
 from lsdkit.openset.preparing import open_or_render
 from lsdkit.recipes import Member
 from lsdkit.reproduce import estimate
-from lsdkit.reproduce.headless import Job, check_parameters, execute_all, make_job
+from lsdkit.reproduce.cluster import Cluster
+from lsdkit.reproduce.engines import Local
+from lsdkit.reproduce.headless import Job, check_parameters, make_job
 from lsdkit.reproduce.members import Entry, Plan, expand_plan
 from lsdkit.reproduce.tables import write_tables
 from lsdkit.training import cost as costs
@@ -110,15 +113,16 @@ def run_sweep(
     gpus: Sequence[str] = (),
     device: str = "auto",
     timeout: float = 0.0,
+    cluster: Cluster | None = None,
     report: Callable[[str], None] = print,
 ) -> str:
     """Run the members of `plan` that `out` does not hold yet, then write `out`/tables; returns a summary.
 
     `data` is the folder of a store ("" = the open set). `jobs` notebooks run at once (0 = as many as there are GPUs, or
     one), each with its share of the cores and, where there are GPUs, one of `gpus` (default: all that are visible). A
-    run that takes longer than `timeout` seconds (0 = never) is ended. A failed run stops no other; `report` gets a line
-    as each epoch and each run ends. `SystemExit` with code 1 is raised, after the summary was reported, where one
-    failed.
+    run that takes longer than `timeout` seconds (0 = never) is ended. With `cluster` the runs go to its machines. A
+    failed run stops no other; `report` gets a line as each epoch and each run ends. `SystemExit` with code 1 is raised,
+    after the summary was reported, where one failed.
 
     Raises `ValueError` or `OSError`, before anything runs, for a wrong member, store, weight file or notebook, where
     `out` holds a sweep of another recipe or store, and where another sweep runs in `out`.
@@ -133,34 +137,37 @@ def run_sweep(
     places = _list_places(gpus, device)
     for member in {member.appearance: member for member in members.values()}.values():
         check_weights(member)
-    jobs = jobs or max(1, len(places))
-    threads = max(1, cores() // jobs)
+    if cluster and gpus:
+        raise ValueError(
+            "Expected --gpus without --engine ray, which hands them out itself; --gpus-per-run says how many"
+        )
+    at_once = jobs or max(1, len(places))
+    engine = Local(at_once, max(1, cores() // at_once), tuple(places))
     store = open_or_render(data, next(iter(members.values())).recipe)
     work = {name: _count_operations(member, store) for name, member in members.items()}
     identities = {name: identify(member, store) for name, member in members.items()}
-    with files.hold_lock(out / ".sweep.lock", "another sweep runs in it; wait, or choose another --out", 1.0):
+    with (
+        files.hold_lock(out / ".sweep.lock", "another sweep runs in it; wait, or choose another --out", 1.0),
+        ExitStack() as stack,
+    ):
         record = _claim(out, plan, members, store)
         done = [name for name, identity in identities.items() if is_done(out / name, identity)]
         left = sorted((name for name in members if name not in done), key=lambda name: -work[name])
         for name in left:
             check_owner(out / name, identities[name], "choose another --out, or remove it")
-        session = {"jobs": jobs, "threads": threads, "gpus": list(places), "device": device}
+        if cluster and left:
+            place = data or str(project_path(store.path))
+            engine = stack.enter_context(cluster.connect(store, place, jobs=jobs, device=device, say=report))
+        session = {**engine.describe(), "device": device}
         session["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record["sessions"].append({**session, "done_before": len(done), "run": 0, "failed": [], "wall_seconds": 0.0})
-        sweep = _Sweep(out, record, work, list(done), jobs, report)
+        sweep = _Sweep(out, record, work, list(done), engine.at_once, report)
         sweep.write()
-        report(f"{len(members)} runs, {len(done)} of them done; {jobs} at a time, {threads} threads each")
-        environments = [{"CUDA_VISIBLE_DEVICES": place} for place in places] or [{}]
+        counted = f"{len(members)} runs, {len(done)} of them done"
+        report(f"{counted}; {engine.at_once} at a time, {engine.threads} threads each")
         try:
-            failed = execute_all(
-                [todo[name] for name in left],
-                jobs,
-                threads,
-                sweep.end_run,
-                environments=environments,
-                timeout=timeout,
-                tell=sweep.tell,
-            )
+            jobs_left = [todo[name] for name in left]
+            failed = engine.execute_all(jobs_left, sweep.end_run, timeout=timeout, tell=sweep.tell)
         except KeyboardInterrupt:
             sweep.write()
             raise KeyboardInterrupt(

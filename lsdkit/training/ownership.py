@@ -33,11 +33,15 @@ def identify(member: Member, store: Store) -> dict:
     Raises `ValueError` where they are not what the store's manifest says.
     """
     store.verify()
+    given = fingerprint_sources(member.recipe, member.appearance)
+    return {"member": member.spec(), "store": list_checksums(store), "weights": given}
+
+
+def list_checksums(store: Store) -> dict[str, str]:
+    """SHA-256 of a store's images and landmarks, by its manifest, and of its table of keys, splits and expressions."""
     checksums = {name: store.manifest["checksums"][name] for name in ("images.npy", "landmarks.npy")}
     table = store.faces[["key", "split", "expression"]].to_csv(index=False, lineterminator="\n")
-    checksums["faces"] = hashlib.sha256(table.encode()).hexdigest()
-    given = fingerprint_sources(member.recipe, member.appearance)
-    return {"member": member.spec(), "store": checksums, "weights": given}
+    return {**checksums, "faces": hashlib.sha256(table.encode()).hexdigest()}
 
 
 def check_owner(folder: Path, identity: dict, advice: str = "choose another RUN_DIR or remove the folder") -> bool:
