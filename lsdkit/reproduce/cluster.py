@@ -36,11 +36,18 @@ SHOWN = 12  # letters of a checksum that a message shows
 class Cluster:
     """Machines to run on: those of the Ray cluster at `address` ("auto": the one of this machine), or "": this one.
 
-    `gpus_per_run` is a part of a GPU or a whole number of them; None is one, where there are any.
+    `gpus_per_run` is a part of a GPU or a whole number of them; None is one, where there are any. Raises `ValueError`
+    for another number, and where Ray is not installed.
     """
 
     address: str = ""
     gpus_per_run: float | None = None
+
+    def __post_init__(self):
+        share = self.gpus_per_run
+        if share is not None and (share < 0 or (share > 1 and share != int(share))):
+            raise ValueError(f"Expected --gpus-per-run to be a part of one or a whole number, but got {share:g}")
+        _import_ray()  # before any work
 
     @contextmanager
     def connect(
@@ -56,13 +63,9 @@ class Cluster:
 
         `data` is the folder in which every machine has the faces of `store`. `jobs` runs go at a time (0 = as many as
         there are GPUs for, or one on each machine), with as many threads as let them all go at once. `say` gets a line
-        where runs wait for a machine. Raises `ValueError` where Ray is not installed or not reached, for a wrong number
-        of GPUs, and where no machine has room for a run.
+        where runs wait for a machine. Raises `ValueError` where Ray is not reached or no machine has room for a run.
         """
-        share = self.gpus_per_run
-        if share is not None and (share < 0 or (share > 1 and share != int(share))):
-            raise ValueError(f"Expected --gpus-per-run to be a part of one or a whole number, but got {share:g}")
-        ray = _import_ray()
+        ray, share = _import_ray(), self.gpus_per_run
         _start(ray, self.address)
         try:
             machines = _list_machines(ray)

@@ -134,13 +134,13 @@ def run_sweep(
     check_parameters(next(iter(todo.values())))
     if jobs < 0 or timeout < 0:
         raise ValueError(f"Expected --jobs and --timeout of at least 0, but got {jobs} and {timeout:g}")
-    places = _list_places(gpus, device)
-    for member in {member.appearance: member for member in members.values()}.values():
-        check_weights(member)
     if cluster and gpus:
         raise ValueError(
             "Expected --gpus without --engine ray, which hands them out itself; --gpus-per-run says how many"
         )
+    places = _list_places(gpus, device)
+    for member in {member.appearance: member for member in members.values()}.values():
+        check_weights(member)
     at_once = jobs or max(1, len(places))
     engine = Local(at_once, max(1, cores() // at_once), tuple(places))
     store = open_or_render(data, next(iter(members.values())).recipe)
