@@ -182,7 +182,7 @@ def test_the_experiments_commands_reach_their_functions(project, calls, capsys):
         assert main(command.split()) == 0
     sweep = {"members": "table3", "recipe": "tiny", "seeds": (0,), "weak_seeds": (0, 1, 2), "settings": "alpha=0.2"}
     sweep |= {"emotion_weights": "", "appearance_weights": "", "epochs": 0}
-    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0}
+    running = {"data": "d", "jobs": 2, "gpus": ("0", "1"), "device": "auto", "timeout": 0.0, "cluster": None}
     assert calls[0] == ("run_sweep", ("runs/sweep-tiny", sweep), running)
     assert calls[1][0] == "plan_sweep"
     assert calls[1][2] == {"data": "", "on": "6 x RTX 3090"}

@@ -31,6 +31,8 @@ PATIENCE = 60.0  # seconds without a machine that has room for a run, until it i
 OBJECTS = 100_000_000  # bytes of Ray's object store on this machine: nothing but words passes through it
 SHOWN = 12  # letters of a checksum that a message shows
 
+Machine = tuple[str, int, float]  # name, cores, GPUs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -76,9 +78,6 @@ class Cluster:
             yield Connected(ray, at_once, threads, share, machines, store, data, jobs, say)
         finally:
             ray.shutdown()
-
-
-Machine = tuple[str, int, float]  # name, cores, GPUs
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,10 @@ class Connected:
                     report(job, error, seconds)
                 room = self._check_room(room)
         except BaseException:  # an interrupt, too: what is under way saves its work
-            for sent in under_way:
-                self.ray.cancel(sent)
-            self.ray.wait([*under_way], num_returns=len(under_way), timeout=2 * ENDS_WITHIN)
+            with suppress(self.ray.exceptions.RayError):  # of a cluster that is lost
+                for sent in under_way:
+                    self.ray.cancel(sent)
+                self.ray.wait([*under_way], num_returns=len(under_way), timeout=2 * ENDS_WITHIN)
             raise
         return failed
 
@@ -147,7 +147,7 @@ class Connected:
             return str(error), 0.0
         except self.ray.exceptions.RayError as error:
             what = " ".join(str(error).split())[:200]
-            return f"its worker or its machine died {RETRIES + 1} times ({type(error).__name__}: {what})", 0.0
+            return f"Ray gave it up, after at most {RETRIES} new starts ({type(error).__name__}: {what})", 0.0
 
     def _check_room(self, since: float) -> float:
         """When there was room for a run last; tells where there was none for long."""

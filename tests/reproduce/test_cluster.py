@@ -163,7 +163,7 @@ def test_a_failed_run_stops_no_other_and_a_lost_one_says_so(run_fake):
     failed, ended, told = run_fake(ray, "abcde", jobs=2)
     assert [name for name, *_ in ended] == list("abcde")
     assert failed["b"] == "on gpu07:\nit went wrong"
-    assert "died 6 times (RayError: the worker died)" in failed["c"]
+    assert "at most 5 new starts (RayError: the worker died)" in failed["c"]
     assert failed.keys() == set("bcd")
     assert ray.most == 2
     assert ("a", "epoch 1 of 2") in told
@@ -179,13 +179,13 @@ def test_an_interrupt_ends_the_runs_under_way(run_fake):
 
 SCRIPT = """
 import sys
-from lsdkit.reproduce import members, sweep
-from lsdkit.reproduce.cluster import Cluster
+from lsdkit.reproduce import cluster, members, sweep
 every = members.list_cells
 members.list_cells = lambda which: [every(which)[number] for number in (12, 13, 14)]
 sweep.write_tables = lambda runs, out: "the tables"
+cluster.cores = lambda: 1
 data, out, address = sys.argv[1:]
-plan, where = members.Plan(recipe="smoke", epochs=3), Cluster(address=address)
+plan, where = members.Plan(recipe="smoke", epochs=3), cluster.Cluster(address=address)
 print(sweep.run_sweep(out, plan, data=data, device="cpu", cluster=where, report=lambda text: print(text, flush=True)))
 """
 TRAINING = """
@@ -200,26 +200,25 @@ MEMBERS = [Member.of("smoke", mix="mixaugment", bag=bag, epochs=3) for bag in (5
 
 
 class Machines:
-    """A cluster of Ray on this machine: a head that trains nothing, two machines of a core, and a sweep on them."""
+    """A cluster of Ray on this machine: a head and another machine of a core each, and a sweep on them."""
 
     def __init__(self, environment: dict[str, str]):
         from ray.cluster_utils import Cluster
 
-        self.environment, about = environment, {"object_store_memory": 80_000_000, "include_dashboard": False}
+        self.environment, about = environment, {"num_cpus": 1, "object_store_memory": 80_000_000}
         health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 5000}
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": health, **about})
-        self.address = self.cluster.address
-        self.others = [self.cluster.add_node(num_cpus=1, **about) for _ in range(2)]
+        self.cluster = Cluster()
+        try:
+            self.head = self.cluster.add_node(include_dashboard=False, _system_config=health, **about)
+            self.other = self.cluster.add_node(**about)
+        except Exception as error:
+            self.cluster.shutdown()
+            if "timed out during startup" not in str(error):  # after 15 and 30 s, of which none can be set
+                raise
+            pytest.skip(f"Ray does not start on so busy a machine: {error}")
 
-    def start_sweep(self, store, out, address=None) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-c",
-            SCRIPT,
-            str(store.path),
-            str(out),
-            self.address if address is None else address,
-        ]
+    def start_sweep(self, store, out, address) -> subprocess.Popen:
+        command = [sys.executable, "-c", SCRIPT, str(store.path), str(out), address]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **self.environment}, **streams)
 
@@ -271,19 +270,34 @@ def sum_up(run) -> tuple[str, str]:
 @pytest.mark.slow
 @pytest.mark.notebooks
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers by their names, on Linux")
-def test_a_killed_worker_and_a_lost_machine_and_a_lost_head_change_no_bit(machines, serial, tiny_store, tmp_path):
-    out = tmp_path / "out"
-    sweep, said = machines.start_sweep(tiny_store, out), []
+def test_a_killed_worker_a_lost_machine_and_a_lost_head_change_no_bit(machines, serial, tiny_store, tmp_path):
+    out, said = tmp_path / "out", ""
+    sweep = machines.start_sweep(tiny_store, out, machines.cluster.address)
     for line in sweep.stdout:
-        said.append(line)
-        if "epoch 1" in line and len([each for each in said if "epoch 1" in each]) == 1:
+        said += line
+        if "epoch 1" in line and said.count("epoch 1") == 1:
             machines.find_workers()[0].kill()
         if "1/3" in line:
-            machines.cluster.remove_node(machines.others.pop(), allow_graceful=False)
-    text = "".join(said)
-    assert sweep.wait() == 0, text
-    assert "3 runs, 0 of them done; 2 at a time, 1 threads each" in text
-    assert "3 runs: 0 done before, 3 run now, 0 failed" in text
-    assert [text.count(f"{number}/3") for number in (1, 2, 3)] == [1, 1, 1]
+            machines.cluster.remove_node(machines.other, allow_graceful=False)
+    assert sweep.wait() == 0, said
+    assert "3 runs, 0 of them done; 2 at a time, 1 threads each" in said
+    assert "3 runs: 0 done before, 3 run now, 0 failed" in said
+    assert [said.count(f"{number}/3") for number in (1, 2, 3)] == [1, 1, 1]
     assert {run.name: sum_up(run) for run in list_runs(out)} == serial
     assert not list(out.rglob("*.running.ipynb"))
+
+    out, said = tmp_path / "again", ""
+    sweep = machines.start_sweep(tiny_store, out, machines.cluster.address)
+    for line in sweep.stdout:
+        said += line
+        if "1/3" in line:
+            machines.cluster.remove_node(machines.head, allow_graceful=False)
+    assert sweep.wait() != 0, said
+    before = {run.name: (run.folder / "weights.pt").stat().st_mtime_ns for run in list_runs(out)}
+    assert before
+    sweep = machines.start_sweep(tiny_store, out, "")  # which starts Ray anew
+    said, _ = sweep.communicate()
+    assert sweep.wait() == 0, said
+    assert "0 failed" in said
+    assert {run.name: sum_up(run) for run in list_runs(out)} == serial
+    assert all((out / name / "weights.pt").stat().st_mtime_ns == when for name, when in before.items())
