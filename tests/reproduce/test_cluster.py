@@ -101,6 +101,16 @@ def test_what_cannot_run_on_a_cluster_ends_before_anything_runs(tiny_store, tmp_
     assert "Expected --engine ray with --address" in capsys.readouterr().err
 
 
+def test_ray_that_does_not_start_is_told_in_one_line():
+    def init(address, **options):
+        raise Exception("The current node timed out\n during startup.")
+
+    with pytest.raises(
+        ValueError, match=r"start at this machine, but it says: .* out during startup\.; a busy machine"
+    ):
+        cluster._start(SimpleNamespace(init=init), "")
+
+
 class FakeRay:
     """What `Connected` asks of Ray, in this process: a task is a word that says how it ends."""
 
