@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BY_HAND = {"face-alignment", "cuda"}  # extras that the environment leaves out: OpenCV and downloads; only for GPUs
+BY_HAND = {"face-alignment", "cuda", "cluster"}  # left out: OpenCV and downloads; only for GPUs; 240 MB for clusters
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,6 +99,16 @@ def test_what_cannot_run_on_a_cluster_ends_before_anything_runs(tiny_store, tmp_
     assert not list((tmp_path / "out").glob("smoke*"))
     assert cli.main(["sweep", "--address", "auto"]) == 2
     assert "Expected --engine ray with --address" in capsys.readouterr().err
+
+
+def test_ray_that_does_not_start_is_told_in_one_line():
+    def init(address, **options):
+        raise Exception("The current node timed out\n during startup.")
+
+    with pytest.raises(
+        ValueError, match=r"start at this machine, but it says: .* out during startup\.; a busy machine"
+    ):
+        cluster._start(SimpleNamespace(init=init), "")
 
 
 class FakeRay:
@@ -199,36 +209,65 @@ lsdkit.train(member, lsdkit.Store.open(DATA_DIR), RUN_DIR, device=DEVICE)
 MEMBERS = [Member.of("smoke", mix="mixaugment", bag=bag, epochs=3) for bag in (5, 4, 3)]
 
 
+MACHINES = """
+import sys
+from ray.cluster_utils import Cluster
+health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 5000}
+about, cluster = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_log_monitor": False}, Cluster()
+there = {"head": cluster.add_node(include_dashboard=False, _system_config=health, **about)}
+there["other"] = cluster.add_node(**about)
+print("address", cluster.address, flush=True)
+for line in sys.stdin:
+    cluster.remove_node(there[line.strip()], allow_graceful=False)
+"""
+
+
 class Machines:
-    """A cluster of Ray on this machine: a head and another machine of a core each, and a sweep on them."""
+    """A cluster of Ray on this machine, in a process of its own: two machines of a core each, "head" and "other"."""
 
     def __init__(self, environment: dict[str, str]):
-        from ray.cluster_utils import Cluster
+        self.environment = {**os.environ, **environment}
+        self.process = self._start(MACHINES)
+        said = ""
+        for line in self.process.stdout:
+            said += line
+            if line.startswith("address "):
+                self.address = line.split()[1]
+                return
+        assert "timed out during startup" in said, said  # its agents have 15 s, its machines 30 s
+        pytest.skip("Ray does not start on so busy a machine")
 
-        self.environment, about = environment, {"num_cpus": 1, "object_store_memory": 80_000_000}
-        health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 5000}
-        self.cluster = Cluster()
-        try:
-            self.head = self.cluster.add_node(include_dashboard=False, _system_config=health, **about)
-            self.other = self.cluster.add_node(**about)
-        except Exception as error:
-            self.cluster.shutdown()
-            if "timed out during startup" not in str(error):  # after 15 and 30 s, of which none can be set
-                raise
-            pytest.skip(f"Ray does not start on so busy a machine: {error}")
+    def sweep(self, store, out: Path, when: dict[str, Callable]) -> tuple[int, str]:
+        """Run a sweep to its end; `when` a text is first told, something is done. Returns its code and what it said."""
+        said, left = "", dict(when)
+        with self._start(SCRIPT, str(store.path), str(out), self.address) as sweep:
+            for line in sweep.stdout:
+                said += line
+                for text in [text for text in left if text in line]:
+                    left.pop(text)()
+        return sweep.returncode, said
 
-    def start_sweep(self, store, out, address) -> subprocess.Popen:
-        command = [sys.executable, "-c", SCRIPT, str(store.path), str(out), address]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **self.environment}, **streams)
+    def remove_other(self) -> None:
+        self._remove("other")
 
-    def find_workers(self) -> list[psutil.Process]:
-        """Workers of Ray that run a notebook."""
-        found = []
+    def remove_head(self) -> None:
+        self._remove("head")
+
+    def kill_worker(self) -> None:
+        """Kill a worker of Ray that runs a notebook."""
         for process in psutil.process_iter(["cmdline"]):
-            if "run_leashed" in " ".join(process.info["cmdline"] or []) and (parent := process.parent()):
-                found += [parent] if parent.name().startswith("ray::") else []
-        return found
+            above = process.parent() if "run_leashed" in " ".join(process.info["cmdline"] or []) else None
+            if above and above.name().startswith("ray::"):
+                return above.kill()
+        raise AssertionError("no worker runs a notebook")
+
+    def _remove(self, name: str) -> None:
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+
+    def _start(self, script: str, *arguments: str) -> subprocess.Popen:
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, env=self.environment, **streams)
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +287,10 @@ def machines(project) -> Iterator[Machines]:
     pytest.importorskip("ray")
     own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     own |= {"LSDKIT_ROOT": str(project), "PYTHONPATH": str(ROOT)}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
-            patch.setenv(name, value)
-        there = Machines(own)
-        yield there
-        there.cluster.shutdown()
+    there = Machines(own)
+    yield there
+    there.process.kill()
+    there.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -271,33 +308,23 @@ def sum_up(run) -> tuple[str, str]:
 @pytest.mark.notebooks
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers by their names, on Linux")
 def test_a_killed_worker_a_lost_machine_and_a_lost_head_change_no_bit(machines, serial, tiny_store, tmp_path):
-    out, said = tmp_path / "out", ""
-    sweep = machines.start_sweep(tiny_store, out, machines.cluster.address)
-    for line in sweep.stdout:
-        said += line
-        if "epoch 1" in line and said.count("epoch 1") == 1:
-            machines.find_workers()[0].kill()
-        if "1/3" in line:
-            machines.cluster.remove_node(machines.other, allow_graceful=False)
-    assert sweep.wait() == 0, said
+    out = tmp_path / "out"
+    code, said = machines.sweep(tiny_store, out, {"epoch 1": machines.kill_worker, "1/3": machines.remove_other})
+    assert code == 0, said
     assert "3 runs, 0 of them done; 2 at a time, 1 threads each" in said
     assert "3 runs: 0 done before, 3 run now, 0 failed" in said
     assert [said.count(f"{number}/3") for number in (1, 2, 3)] == [1, 1, 1]
     assert {run.name: sum_up(run) for run in list_runs(out)} == serial
     assert not list(out.rglob("*.running.ipynb"))
 
-    out, said = tmp_path / "again", ""
-    sweep = machines.start_sweep(tiny_store, out, machines.cluster.address)
-    for line in sweep.stdout:
-        said += line
-        if "1/3" in line:
-            machines.cluster.remove_node(machines.head, allow_graceful=False)
-    assert sweep.wait() != 0, said
+    out = tmp_path / "again"
+    code, said = machines.sweep(tiny_store, out, {"1/3": machines.remove_head})
+    assert code, said
     before = {run.name: (run.folder / "weights.pt").stat().st_mtime_ns for run in list_runs(out)}
     assert before
-    sweep = machines.start_sweep(tiny_store, out, "")  # which starts Ray anew
-    said, _ = sweep.communicate()
-    assert sweep.wait() == 0, said
+    machines.address = ""  # Ray is started anew, by the sweep
+    code, said = machines.sweep(tiny_store, out, {})
+    assert code == 0, said
     assert "0 failed" in said
     assert {run.name: sum_up(run) for run in list_runs(out)} == serial
     assert all((out / name / "weights.pt").stat().st_mtime_ns == when for name, when in before.items())
