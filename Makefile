@@ -29,7 +29,7 @@ $(READY): pyproject.toml
 		{ echo "lsdkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,distributed,explain,cluster,onnx]'
+	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,distributed,explain,onnx]'
 	$(BIN)/python -m pip check
 	@touch $@
 
