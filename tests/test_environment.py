@@ -57,6 +57,7 @@ def test_every_imported_package_is_declared():
         "dlib": "dlib-bin",
         "IPython": "ipython",
         "face_alignment": "face-alignment",
+        "lightning_fabric": "lightning-fabric",
         "onnx_ir": "onnx-ir",
         "bs4": "beautifulsoup4",
         "yaml": "pyyaml",
