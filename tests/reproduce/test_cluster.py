@@ -120,7 +120,7 @@ class FakeRay:
         class RayTaskError(RayError): ...
 
     def __init__(self, ends, interrupt=False):
-        self.ends, self.interrupt, self.sent, self.most, self.open, self.cancelled = ends, interrupt, [], 0, set(), []
+        self.ends, self.interrupt, self.sent, self.most, self.open, self.cancelled = ends, interrupt, [], 0, {}, []
 
     def define(self, ray, threads, share):
         train = SimpleNamespace(options=lambda name: SimpleNamespace(remote=self.send))
@@ -128,7 +128,7 @@ class FakeRay:
 
     def send(self, task, lines):
         self.sent.append(task)
-        self.open.add(task["name"])
+        self.open[task["name"]] = task
         self.most = max(self.most, len(self.open))
         return task["name"]
 
@@ -143,7 +143,7 @@ class FakeRay:
     def get(self, name):
         if name == "lines":
             return [(next(iter(self.open)), "epoch 1 of 2")]
-        self.open.discard(name)
+        self.open.pop(name, None)
         end = self.ends.get(name, "")
         if isinstance(end, Exception):
             raise end

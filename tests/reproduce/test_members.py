@@ -81,7 +81,7 @@ def test_rows_take_the_place_of_the_cells_and_come_before_the_plan():
 
 def test_every_row_has_all_parameters_of_the_notebook_so_that_its_defaults_decide_nothing():
     (entry,) = expand_plan(Plan(recipe="smoke", rows={"one": {"MIX": "mixup"}}), "cpu")
-    names = {"RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE", "SETTINGS"}
+    names = {"RECIPE", "MIX", "APPEARANCE", "BASIC_AUG", "BAG", "SEED", "EPOCHS", "DEVICE", "DEVICES", "SETTINGS"}
     assert entry.parameters.keys() == names | {"EMOTION_WEIGHTS", "APPEARANCE_WEIGHTS"}
     assert (entry.parameters["DEVICE"], entry.table) == ("cpu", "own")
 
