@@ -150,7 +150,7 @@ def test_03_does_not_train_twice(trained, tiny_store, tmp_path):
     weights = [strong / "weights.pt", *strong.glob("compare/*/weights.pt")]
     before = [path.stat().st_mtime_ns for path in weights]
     options = {"RUN_DIR": str(strong), "DATA_DIR": str(tiny_store.path), "RECIPE": "smoke", "DEVICE": "cpu"}
-    assert run_twice("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
+    assert run("03_train", tmp_path / "again.ipynb", COMPARE="small", **options) == ""
     assert len(before) == 2
     assert [path.stat().st_mtime_ns for path in weights] == before
 
