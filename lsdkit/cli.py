@@ -70,7 +70,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _command(name: str, *arguments: tuple[str, dict], **settings: object) -> Callable[[Callable], Callable]:
     def add(run: Callable) -> Callable:
-        COMMANDS[name] = run, arguments, {"help": run.__doc__, **settings}
+        text = settings.get("help", run.__doc__)
+        about = {"help": text, "description": f"{text[0].upper()}{text[1:]}.", **settings}
+        COMMANDS[name] = run, arguments, about
         return run
 
     return add
@@ -132,10 +134,15 @@ def _find_runs(path: str) -> Path:
 
 STORE = _option("store", "", "folder of a prepared store, which stays as it is", metavar="STORE")
 STORES = _option("stores", "", "folder of a prepared store", metavar="STORE", nargs="+")
-RUNS = _option("runs", "", "folder of runs", metavar="RUNS")
+RUNS = _option("runs", "", "folder of runs, as --out of a sweep", metavar="RUNS")
 WORKERS = _option("--jobs", None, "workers (default: all cores)", type=at_least_one)
 DEVICE = _option("--device", "auto", "auto, cpu or cuda (default %(default)s)")
-SETTINGS = _option("--set", "", "over the recipe's: 'name=value name=value'", dest="settings")
+SETTINGS = _option(
+    "--set",
+    "",
+    "settings that replace the recipe's: 'name=value name=value' (the names: docs/deviations.md, or a wrong one)",
+    dest="settings",
+)
 ENGINES = ("local", "ray")
 EPOCHS = _option("--epochs", 0, "default: the recipe's")
 IMAGES = (  # of every source of images
@@ -194,6 +201,7 @@ photographs of your own, step by step:
      Faces that you mark there are saved as a table: give it to --leave-out, with the same options as before.
   6. Train: notebook 03 with the same DATA_DIR. Of 800 photographs some 160 judge the network: expect an interval of
      about .08 either way around its macro F1.
+  docs/data.md has the commands of 5 and 6, and goes on: F1 by class, a small sweep, reading with what you trained.
 """
 DRAWING = SPLITTING[1:3]  # of the public data sets without a validation set
 CLASSES = _option("--classes", 0, "6, 7 (neutral) or 8 (contempt), as of pretrain (default: all that it has)")
@@ -410,14 +418,24 @@ def _pretrain_dino(stores, out, kind, device, **settings):
         'members of your own: every combination of such parameters, as "MIX=mixup,mixaugment SEED=0:5 '
         "SETTINGS='alpha=0.2 averaging=0.98','alpha=0.3'\" (0:5 is 0 to 4); what it leaves out, the other options say",
     ),
-    _option("--recipe", "paper", "such as paper, authors, workshop, tiny (default paper)"),
+    _option(
+        "--recipe",
+        "paper",
+        "such as workshop, demo, tiny, smoke (for a few CPU cores), paper, authors (for GPUs, with published weights "
+        "that `lsdkit weights` lists) (default paper)",
+    ),
     _option("--data", "", "folder of a prepared store (default: the open set)", metavar="STORE"),
     _option("--out", "", "folder of the runs (default runs/sweep-RECIPE; of members of your own runs/grid-RECIPE)"),
     _option("--seeds", (0,), "such as 0,1,2 (default 0)", type=whole_numbers),
-    _option("--weak-seeds", (), "of the weak members (default: --seeds)", type=whole_numbers),
+    _option("--weak-seeds", (), "of the members on a bag of 20%% (default: --seeds)", type=whole_numbers),
     SETTINGS,
-    _option("--emotion-weights", "", "of every emotion branch", metavar="SOURCE"),
-    _option("--appearance-weights", "", "of some appearances: 'dino=SOURCE vggface2=SOURCE'"),
+    _option(
+        "--emotion-weights",
+        "",
+        "where every emotion branch starts: random, a name of `lsdkit weights`, a run (default: the recipe's)",
+        metavar="SOURCE",
+    ),
+    _option("--appearance-weights", "", "likewise of some appearances: 'dino=SOURCE vggface2=SOURCE'"),
     EPOCHS,
     _option("--jobs", 0, "notebooks at a time (default: one for each GPU, or one)"),
     _option("--gpus", (), "such as 0,1,2 (default: all that are visible)", type=names),
@@ -429,6 +447,9 @@ def _pretrain_dino(stores, out, kind, device, **settings):
     _option("--gpus-per-run", None, "with ray, such as 1 or 0.5 (default: 1 where there are any)", type=float),
     _option("--plan", False, "run nothing: say what it would run and cost, and how sure"),
     _option("--on", "6 x RTX 3090", "the machine of --plan (default %(default)s, the paper's)"),
+    epilog="On photographs of your own: lsdkit sweep --recipe workshop --data data/mine --grid 'MIX=mixup,mixaugment "
+    "SEED=0:3', and in another terminal lsdkit status runs/grid-workshop. docs/reproduce.md tells of grids, "
+    "docs/machines.md of several GPUs and machines.",
 )
 def _sweep(members, grid, out, data, plan, on, recipe, engine, address, gpus_per_run, **options):
     """train the members of the paper's Tables 2 and 3, or your own, then write the tables"""
@@ -552,6 +573,7 @@ def _export(source, out, **options):
     ),
     _option("--jobs", None, "processes that search for faces (default: one a core)", type=int),
     DEVICE,
+    epilog="docs/photographs.md has the columns of the table.",
 )
 def _read(photographs, out, sheet, **options):
     """the expressions of the faces in photographs"""

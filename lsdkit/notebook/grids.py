@@ -15,7 +15,7 @@ from lsdkit.recipes import SETTABLE
 KINDS = {  # parameter -> its type
     name: each.annotation
     for name, each in inspect.signature(member_from_parameters).parameters.items()
-    if name != "DEVICE"
+    if name not in ("DEVICE", "DEVICES")
 }
 ELSEWHERE = {"DATA_DIR": "--data", "RUN_DIR": "--out", "DEVICE": "--device"}  # what all runs of a sweep share
 EXAMPLE = "MIX=mixup,mixaugment SEED=0:5 SETTINGS='alpha=0.2 averaging=0.98'"

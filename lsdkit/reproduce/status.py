@@ -90,7 +90,9 @@ def read_status(folder: Path | str) -> Status:
     names = [*record.get("members", {}), *(path.parent.name for path in folder.glob(f"*/{runs.CLAIM}"))]
     names += [path.parent.name for path in folder.glob(f"*/{runs.RESULT}")]
     if not names:
-        raise FileNotFoundError(f"Expected a sweep or runs in {folder}, but found none; start one with `lsdkit sweep`")
+        raise FileNotFoundError(
+            f"Expected a sweep or runs in {folder}, but found none; start one with `lsdkit sweep --out {folder}`"
+        )
     sessions = record.get("sessions", [])
     session = sessions[-1] if sessions else {}
     alive = _is_alive(folder, session)

@@ -35,6 +35,7 @@ def test_numbers_may_be_listed_and_ranged_and_spaces_may_follow_commas():
         ("DATA_DIR=data/open", "give it as --data"),
         ("RUN_DIR=x", "give it as --out"),
         ("DEVICE=cpu", "give it as --device"),
+        ("DEVICES=2", "but got DEVICES"),
         ("SEED=0:x", "SEED in --grid to be a whole number, but got '0:x'"),
         ("SEED=5:5", r"0:5 is 0 to 4\), but got '5:5'"),
         ("BAG=one", "BAG in --grid to be a whole number, but got 'one'"),
