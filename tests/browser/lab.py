@@ -30,11 +30,9 @@ def serve_lab(folder: Path, **variables: str) -> Iterator[str]:
         port = free.getsockname()[1]
     options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--ServerApp.token="]
     options += ["--ServerApp.password=", f"--ServerApp.root_dir={folder}", "--LabApp.extension_manager=readonly"]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")
-    own = {name: str(folder / ".jupyter" / name.lower()) for name in names}
-    tracker = Path(own["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/notebook-extension/tracker.jupyterlab-settings")
-    tracker.parent.mkdir(parents=True, exist_ok=True)
-    tracker.write_text('{"windowingMode": "none"}')  # cells out of sight stay in the page, so that all can be counted
+    own = {
+        name: str(folder / ".jupyter" / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    }
     command = [sys.executable, "-m", "jupyterlab", *options]
     environment = {**os.environ, **own, **variables}
     with (folder / "lab.log").open("w") as log:
