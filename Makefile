@@ -1,6 +1,6 @@
 # make demo   set up, then the paper's method on the open set: notebooks 01 to 05, a small ensemble, a report
 # make test   set up, then every test that needs no GPU
-# make check  set up, then format, lint, notebook hygiene and the fast tests: a minute and a half
+# make check  set up, then format, lint, notebook hygiene and the fast tests: five minutes
 # make workshop  set up, then check the machine and prepare everything for a lesson: a quarter of an hour, then offline
 # make pages  set up, then execute the notebooks and write docs/notebooks, what they look like
 # make bench  set up, then the benchmarks of speed, at most 12 minutes: writes docs/benchmarks.md
