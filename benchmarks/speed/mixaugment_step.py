@@ -60,10 +60,11 @@ def compare(network, batch, options):
     """Largest differences of loss and gradients between the two steps, in float64."""
     network = copy.deepcopy(network).double()
     batch = [x.double() if x.is_floating_point() else x for x in batch]
+    learned = [each for each in network.parameters() if each.requires_grad]  # frozen parts have no gradient
     losses, gradients = [], []
     for step in (our_loss, reference_loss):
         losses.append(step(network, *batch, **options))
-        gradients.append(torch.autograd.grad(losses[-1], list(network.parameters())))
+        gradients.append(torch.autograd.grad(losses[-1], learned))
     gap = max((a - b).abs().max().item() for a, b in zip(*gradients, strict=True))
     return (losses[0] - losses[1]).abs().item(), gap
 

@@ -11,6 +11,7 @@ A store is a folder:
 `lsdkit.data.writer` writes it, under a temporary name and renamed when whole.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -103,6 +104,14 @@ class Store:
         if wrong:
             wrong = ", ".join(wrong)
             raise files.Damaged(f"The store in {self.path} is damaged: {wrong} differ from the manifest; {_AGAIN}")
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of what a training learns from: images and landmarks, by the manifest, and the table of keys, splits
+        and expressions."""
+        table = self.faces[["key", "split", "expression"]].to_csv(index=False, lineterminator="\n")
+        told = {name: self.manifest["checksums"][name] for name in ("images.npy", "landmarks.npy")}
+        return {**told, "faces": hashlib.sha256(table.encode()).hexdigest()}
 
     @cached_property
     def labels(self) -> np.ndarray:

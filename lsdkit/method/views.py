@@ -12,32 +12,19 @@ On a CPU a batch is made in blocks of images that stay in a core's cache, each b
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lsdkit.common.threads import share_out
+from lsdkit.method.colours import Jitter, draw_jitter, jitter_
 from lsdkit.recipes import Recipe
 
 FLIP, AFFINE, ERASE = 0.5, 0.7, 0.5  # probabilities
 DEGREES, SHIFT, SCALE = 20.0, 0.2, (0.8, 1.0)  # rotation either way; share of the side; factor
 ERASE_AREA, ERASE_RATIO = (0.02, 0.33), (0.3, 3.3)  # share of the image; height / width
-BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.5, 0.5, 0.5, 0.5  # factors 1 +- this; hue shift +- this many turns
 BLOCK = 2**18  # numbers of the images that one thread makes at a time: a megabyte
-LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
-
-
-class Jitter(NamedTuple):
-    """One colour draw for each of B images, on the CPU."""
-
-    factors: Tensor  # (B, 4): brightness, contrast, saturation, hue
-    order: Tensor  # (B, 4): which of the four comes first, second, ...
-
-    def of(self, rows: slice) -> "Jitter":
-        """That of these images."""
-        return Jitter(self.factors[rows], self.order[rows])
 
 
 def to_float(images: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
@@ -48,25 +35,23 @@ def to_float(images: Tensor, size: int, device: torch.device | str = "cpu") -> T
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"Expected `images` to be uint8 (B, H, W, 3), but got {images.dtype} {tuple(images.shape)}")
 
-    def convert(rows: slice) -> Tensor:
+    def convert(rows: slice, out: Tensor) -> None:
         x = images[rows].permute(0, 3, 1, 2)
         if x.shape[2:] != (size, size):  # in bytes on the CPU: several times faster there, the same for every device
             x = F.interpolate(x.cpu(), (size, size), mode="bilinear", antialias=True, align_corners=False)
-        return x.to(device).contiguous().float().div_(255)
+        torch.div(x.to(device), 255, out=out)
 
     return _by_blocks(convert, torch.empty(1, device=device).expand(len(images), 3, size, size))
 
 
-def _by_blocks(make: Callable[[slice], Tensor], like: Tensor) -> Tensor:
-    """Images such as `like` (B, 3, S, S), those of a slice by `make`: on a CPU by blocks, elsewhere all at once."""
-    if like.device.type != "cpu":
-        return make(slice(None))
+def _by_blocks(fill: Callable[[slice, Tensor], object], like: Tensor) -> Tensor:
+    """Images such as `like` (B, 3, S, S), where `fill` writes those of a slice: on a CPU by blocks, elsewhere all at
+    once."""
     made = torch.empty_like(like, memory_format=torch.contiguous_format)
-
-    def fill(rows: slice) -> None:
-        made[rows] = make(rows)
-
-    share_out(fill, len(made), max(1, BLOCK // made.shape[1:].numel()))
+    if like.device.type == "cpu":
+        share_out(lambda rows: fill(rows, made[rows]), len(made), max(1, BLOCK // made.shape[1:].numel()))
+    else:
+        fill(slice(None), made)
     return made
 
 
@@ -92,12 +77,12 @@ def emotion_view(
     theta, boxes = draw_geometry(draws, generator, strength), draw_boxes(draws, x.shape[2], generator, strength)
     colours = (draw or draw_jitter(len(x), generator, strength)) if basic else None
 
-    def make(rows: slice) -> Tensor:
+    def fill(rows: slice, out: Tensor) -> None:
         moved, hidden = (each if draws == 1 else each[rows] for each in (theta, boxes))
-        part = resample(x[rows], moved)
-        return erase_(jitter_(part, colours.of(rows)) if colours else part, hidden)
+        out.copy_(resample(x[rows], moved))
+        erase_(jitter_(out, colours.of(rows)) if colours else out, hidden)
 
-    return _by_blocks(make, x)
+    return _by_blocks(fill, x)
 
 
 def appearance_view(
@@ -108,7 +93,7 @@ def appearance_view(
     if not basic and recipe.basic_aug_off == "jitter_removed":
         return x.clone()
     colours = draw or draw_jitter(len(x), generator, recipe.aug_strength)
-    return _by_blocks(lambda rows: jitter_(x[rows].clone(), colours.of(rows)), x)
+    return _by_blocks(lambda rows, out: jitter_(out.copy_(x[rows]), colours.of(rows)), x)
 
 
 # Geometry
@@ -176,66 +161,3 @@ def erase_(x: Tensor, boxes: Tensor) -> Tensor:
     rows = (pixels >= top) & (pixels < top + height)  # (B, S)
     columns = (pixels >= left) & (pixels < left + width)
     return x.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0)
-
-
-# Colour
-
-
-def draw_jitter(batch: int, generator: torch.Generator, strength: float = 1.0) -> Jitter:
-    """Factors and order of the four colour operations for each image; `strength` in 0..1 narrows the factors."""
-    spread = strength * torch.tensor([BRIGHTNESS, CONTRAST, SATURATION, HUE])
-    factors = torch.tensor([1.0, 1.0, 1.0, 0.0]) + spread * (2 * torch.rand(batch, 4, generator=generator) - 1)
-    return Jitter(factors, torch.rand(batch, 4, generator=generator).argsort(dim=1))
-
-
-def jitter_(x: Tensor, draw: Jitter) -> Tensor:
-    """Apply the four operations to images (B, 3, S, S) in [0, 1], each image in its own order; in place."""
-    operations = (brightness, contrast, saturation, hue)
-    for step in draw.order.T:  # (B,)
-        for number, operation in enumerate(operations):
-            rows = (step == number).nonzero().squeeze(1)
-            if len(rows):
-                factors = draw.factors[rows, number].to(x.device).view(-1, 1, 1, 1)
-                rows = rows.to(x.device)
-                x.index_copy_(0, rows, operation(x.index_select(0, rows), factors))
-    return x
-
-
-def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    """Scale: images (B, 3, S, S) in [0, 1], factors (B, 1, 1, 1)."""
-    return (x * factor).clamp_(0, 1)
-
-
-def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the mean grey of each image; shapes as `brightness`."""
-    return torch.lerp(grey(x.mean(dim=(2, 3), keepdim=True)), x, factor).clamp_(0, 1)
-
-
-def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with each pixel's grey; shapes as `brightness`."""
-    return torch.lerp(grey(x), x, factor).clamp_(0, 1)
-
-
-def grey(x: Tensor) -> Tensor:
-    """Luma (B, 1, S, S) of RGB (B, 3, S, S)."""
-    red, green, blue = x.split(1, dim=1)
-    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-
-
-def hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue by -0.5 to 0.5 turns (B, 1, 1, 1); a pixel's largest and smallest value stay.
-
-    The same as a way through HSV, without branches or divisions. With c = high - low and hues in sixths of a turn from
-    red, a pixel's hue times c is h c = +-(c + green + blue - red - low), negative where blue exceeds green. A channel
-    whose own hue lies d sixths from h has the value low + clamp(2 - d, 0, 1) c; for |h - own| <= 6 the distance
-    around the circle gives 2 - d = ||h - own| - 3| - 1.
-    """
-    red, green, blue = x.split(1, dim=1)
-    high = torch.maximum(torch.maximum(red, green), blue)
-    low = torch.minimum(torch.minimum(red, green), blue)
-    c = high - low
-    hc = (c + green).add_(blue).sub_(red).sub_(low).copysign_(green - blue)
-    own = torch.tensor([0.0, 2.0, 4.0], device=x.device).view(1, 3, 1, 1)  # red, green, blue
-    shift = (6 * turns - own + 3).remainder(6) - 3  # (B, 3, 1, 1), to within half a turn
-    value = torch.addcmul(hc, shift, c).abs_().sub_(c, alpha=3).abs_().sub_(c).clamp_(min=0)  # (B, 3, S, S)
-    return torch.minimum(value, c, out=value).add_(low)

@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from lsdkit.common.compiling import compiled
 
 BALD = 99.0  # a hairline above every head
 
 
-@njit(cache=True)
+@compiled
 def hair_line(x, z, hairline, side_line):
     """Height of the hair's edge at a point of the resting scalp, decimetres.
 
@@ -26,7 +27,7 @@ def hair_line(x, z, hairline, side_line):
     return front
 
 
-@njit(cache=True)
+@compiled
 def hair_cover(rest, masks, body, hairline, side_line):
     """How much each vertex is covered by hair, (N,) float32 in [0, 1].
 

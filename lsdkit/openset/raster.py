@@ -1,10 +1,11 @@
 """A z-buffer rasteriser: which triangle each pixel sees, and where in it. Exact: every pixel centre is tested."""
 
 import numpy as np
-from numba import njit
+
+from lsdkit.common.compiling import compiled
 
 
-@njit(cache=True)
+@compiled
 def rasterise(points, triangles, two_sided, size):
     """Rasterise triangles into a square of `size` pixels.
 
@@ -48,7 +49,7 @@ def rasterise(points, triangles, two_sided, size):
     return seen, weights
 
 
-@njit(cache=True)
+@compiled
 def vertex_normals(points, triangles):
     """Unit normals of the vertices, (N, 3) float32: the area-weighted mean of the triangles around each."""
     normals = np.zeros(points.shape, np.float32)
@@ -68,7 +69,7 @@ def vertex_normals(points, triangles):
     return normals
 
 
-@njit(cache=True)
+@compiled
 def blend(amounts, basis):
     """The sum of the rows of `basis` (K, N * 3), each times its amount (K,), as (N, 3) float32; rows of 0 are skipped.
 

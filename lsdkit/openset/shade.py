@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from lsdkit.common.compiling import compiled
 from lsdkit.openset.hair import hair_line
 from lsdkit.openset.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, TEETH, TONGUE
 
@@ -63,14 +63,14 @@ class Light(NamedTuple):
     shine: float
 
 
-@njit(cache=True)
+@compiled
 def _step(value, low, high):
     """Smooth step from 0 at `low` to 1 at `high`."""
     t = min(1.0, max(0.0, (value - low) / (high - low)))
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(cache=True)
+@compiled
 def _ripple(x, y, z):
     """A smooth field in about [-1, 1]."""
     return (
@@ -79,7 +79,7 @@ def _ripple(x, y, z):
     ) / 1.5
 
 
-@njit(cache=True)
+@compiled
 def _creased(x, y, z, folds):
     """Share of the light that is left in the creases at a point of the resting face."""
     side = abs(x)
@@ -102,7 +102,7 @@ def _creased(x, y, z, folds):
     return 1.0 - min(0.6, dark)
 
 
-@njit(cache=True)
+@compiled
 def _framed(side, y, z, half):
     """How much of a point of the resting face the frame of the glasses covers, 0 to 1."""
     dx, dy = (side - 0.31) / half, (y - 7.25) / (0.75 * half)
@@ -114,7 +114,7 @@ def _framed(side, y, z, half):
     return 0.9 if bridge or temple else 0.0
 
 
-@njit(cache=True)
+@compiled
 def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     """Write the albedo of the skin at a rest point into `colour`; returns how glossy it is, 0 to 1."""
     side = abs(x)
@@ -180,7 +180,7 @@ def _skin(colour, x, y, z, lips, lids, inside, ears, paint):
     return max(0.0, gloss)
 
 
-@njit(cache=True)
+@compiled
 def _eye(colour, px, py, pz, centre, gaze, paint):
     """Write the albedo of an eye ball into `colour`, by the angle between its point and the gaze."""
     dx, dy, dz = px - centre[0], py - centre[1], pz - centre[2]
@@ -195,7 +195,7 @@ def _eye(colour, px, py, pz, centre, gaze, paint):
         colour[c] = iris + white * (sclera[c] - iris)
 
 
-@njit(cache=True)
+@compiled
 def shade_pixel(image, row, column, colour, seen, weights, surface, paint, light):
     """Write linear RGB and coverage of one pixel into `image`, which holds 0 there; `colour` (3,) is overwritten."""
     share = 1.0 / (AVERAGE * AVERAGE)
@@ -270,7 +270,7 @@ def shade_pixel(image, row, column, colour, seen, weights, surface, paint, light
         image[row, column, 3] += share
 
 
-@njit(cache=True)
+@compiled
 def shade(seen, weights, surface, paint, light):
     """Linear RGB and coverage of each pixel, (P, P, 4) float32, colour already multiplied by coverage.
 

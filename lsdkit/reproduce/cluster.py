@@ -23,7 +23,6 @@ from lsdkit.common.machine import cores, list_versions
 from lsdkit.common.paths import resolve
 from lsdkit.data.store import Store
 from lsdkit.reproduce.headless import ENDS_WITHIN, Job, execute, find_notebook
-from lsdkit.training.ownership import list_checksums
 
 RETRIES = 5  # how often a run is started again after its worker or its machine died
 EVERY = 0.5  # seconds between two looks at what was told and what ended
@@ -109,7 +108,7 @@ class Connected:
     ) -> dict[str, str]:
         """Run jobs as `lsdkit.reproduce.headless.execute_all` does: a failed one stops no other."""
         train, lines = _define_tasks(self.ray, self.threads, self.gpus_per_run)
-        every = {"versions": list_versions(), "data": self.data, "checksums": list_checksums(self.store)}
+        every = {"versions": list_versions(), "data": self.data, "checksums": self.store.checksums}
         every |= {"threads": self.threads, "timeout": timeout}
         named, waiting, under_way, failed = {job.name: job for job in jobs}, deque(jobs), {}, {}
         room = time.monotonic()
@@ -179,7 +178,7 @@ def check_machine(task: Mapping) -> None:
     """Raise `ValueError` where this machine has other versions, another folder of runs or another store than the sweep.
 
     `task` holds versions (`machine.list_versions`), folder, which the sweep has made, and the store's data (its folder)
-    and checksums (`ownership.list_checksums`). Whether a store's bytes are those of its manifest is told by the run.
+    and checksums (`Store.checksums`). Whether a store's bytes are those of its manifest is told by the run.
     """
     here, folder, path = socket.gethostname(), Path(task["folder"]), resolve(task["data"])
     if other := describe_difference(list_versions(), task["versions"]):
@@ -191,7 +190,7 @@ def check_machine(task: Mapping) -> None:
         )
     if not (path / "manifest.json").is_file():
         raise ValueError(f"Expected the sweep's store on {here}, but {path} holds none; copy it there, or share it")
-    theirs, ours = list_checksums(Store.open(path)), task["checksums"]
+    theirs, ours = Store.open(path).checksums, task["checksums"]
     if wrong := [
         f"{name} is {theirs[name][:SHOWN]}, not {ours[name][:SHOWN]}" for name in ours if theirs[name] != ours[name]
     ]:

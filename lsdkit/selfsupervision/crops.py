@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lsdkit.method.views import Jitter, grey, jitter_
+from lsdkit.method.colours import Jitter, grey, jitter_
 from lsdkit.selfsupervision.settings import DinoSettings
 
 RATIO = (3 / 4, 4 / 3)  # height / width of a crop, log-uniform

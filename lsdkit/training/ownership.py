@@ -1,6 +1,5 @@
 """Whose a run folder is: one training at a time, of one member on one data set, from one set of weights."""
 
-import hashlib
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,14 +32,7 @@ def identify(member: Member, store: Store) -> dict:
     """
     store.verify()
     given = fingerprint_sources(member.recipe, member.appearance)
-    return {"member": member.spec(), "store": list_checksums(store), "weights": given}
-
-
-def list_checksums(store: Store) -> dict[str, str]:
-    """SHA-256 of a store's images and landmarks, by its manifest, and of its table of keys, splits and expressions."""
-    checksums = {name: store.manifest["checksums"][name] for name in ("images.npy", "landmarks.npy")}
-    table = store.faces[["key", "split", "expression"]].to_csv(index=False, lineterminator="\n")
-    return {**checksums, "faces": hashlib.sha256(table.encode()).hexdigest()}
+    return {"member": member.spec(), "store": store.checksums, "weights": given}
 
 
 def check_owner(folder: Path, identity: dict, advice: str = "choose another RUN_DIR or remove the folder") -> bool:

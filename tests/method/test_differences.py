@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as tv
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method import views as augment
 from lsdkit.method.bagging import soft_vote
+from lsdkit.method.colours import draw_jitter
 from lsdkit.method.losses import loss_partition
 from lsdkit.method.network import AppearanceBranch, MultiTask
 from lsdkit.method.objective import loss_total
@@ -254,7 +255,7 @@ def test_affinity_of_mix_augment_beside_the_scripts(tiny_store):
 def written_view(x, *, order, nearest, erased):
     """An emotion view of faces (B, 3, S, S) by torchvision: one move and one box for all, colours for each."""
     colours = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
-    jitter = augment.draw_jitter(len(x), torch_generator(0, "colours"))
+    jitter = draw_jitter(len(x), torch_generator(0, "colours"))
     way = tv.InterpolationMode.NEAREST if nearest else tv.InterpolationMode.BILINEAR
     box = (4, 6, 12, 10)
     views = []
@@ -286,7 +287,7 @@ def test_views_beside_the_scripts(monkeypatch):
     )
     monkeypatch.setattr(augment, "draw_geometry", lambda *_: still)
     monkeypatch.setattr(augment, "draw_boxes", lambda *_: torch.tensor([[4, 6, 12, 10]]))
-    draw = augment.draw_jitter(len(x), torch_generator(0, "colours"))
+    draw = draw_jitter(len(x), torch_generator(0, "colours"))
     monkeypatch.setattr(augment, "draw_jitter", lambda *_: draw)
     kit = augment.emotion_view(x, torch_generator(0, "x"), basic=True, recipe=small(AUTHORS))
     torch.testing.assert_close(kit, view, atol=1e-4, rtol=0)

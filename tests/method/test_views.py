@@ -1,6 +1,5 @@
 """Views against torchvision's operations image by image, and what a draw may and may not do."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +8,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from lsdkit.common.seeds import torch_generator
 from lsdkit.method import views as augment
+from lsdkit.method.colours import draw_jitter
 from lsdkit.recipes import find_recipe
 
 SMOKE = find_recipe("smoke")
@@ -17,49 +17,6 @@ PER_BATCH = replace(SMOKE, draws="per_batch")
 
 def faces(batch=8, size=32, seed=0):
     return torch.rand(batch, 3, size, size, generator=torch_generator(seed, "faces"))
-
-
-def edge_colours():
-    """Greys, ties, primaries, secondaries, black and white, and colours between them: (1, 3, 6, 36)."""
-    levels = torch.tensor([0.0, 0.2, 0.5, 0.5, 0.9, 1.0])
-    return torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 6, 36)
-
-
-@pytest.mark.parametrize(
-    ("ours", "reference", "low", "high"),
-    [
-        (augment.brightness, tv.adjust_brightness, 0.5, 1.5),
-        (augment.contrast, tv.adjust_contrast, 0.5, 1.5),
-        (augment.saturation, tv.adjust_saturation, 0.5, 1.5),
-        (augment.hue, tv.adjust_hue, -0.5, 0.5),
-    ],
-)
-def test_colour_operations_are_torchvisions(ours, reference, low, high):
-    for x in (faces(), edge_colours().expand(8, -1, -1, -1)):
-        factors = torch.linspace(low, high, len(x))
-        expected = torch.stack([reference(image, factor.item()) for image, factor in zip(x, factors, strict=True)])
-        torch.testing.assert_close(ours(x.clone(), factors.view(-1, 1, 1, 1)), expected, atol=2e-6, rtol=0)
-
-
-def test_hue_keeps_each_pixels_range_and_comes_back():
-    x = faces()
-    turned = augment.hue(x.clone(), torch.full((8, 1, 1, 1), 0.3))
-    torch.testing.assert_close(turned.amax(1), x.amax(1))
-    torch.testing.assert_close(turned.amin(1), x.amin(1))
-    assert not turned.allclose(x, atol=0.1)
-    torch.testing.assert_close(augment.hue(turned, torch.full((8, 1, 1, 1), -0.3)), x, atol=1e-5, rtol=0)
-
-
-def test_jitter_takes_each_image_in_its_own_order():
-    x, draw = faces(), augment.draw_jitter(8, torch_generator(0, "jitter"))
-    operations = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
-    expected = []
-    for image, factors, order in zip(x, draw.factors, draw.order, strict=True):
-        for number in order.tolist():
-            image = operations[number](image, factors[number].item())
-        expected.append(image)
-    assert len({tuple(order.tolist()) for order in draw.order}) > 1
-    torch.testing.assert_close(augment.jitter_(x.clone(), draw), torch.stack(expected), atol=1e-5, rtol=0)
 
 
 def test_flip_and_affine_are_torchvisions():
@@ -93,7 +50,7 @@ def test_strength_shortens_every_range_and_zero_leaves_only_the_flip():
     def draws(strength):
         theta = augment.draw_geometry(500, torch_generator(0, "geometry"), strength)
         boxes = augment.draw_boxes(500, 64, torch_generator(0, "boxes"), strength)
-        return theta, boxes, augment.draw_jitter(500, torch_generator(0, "jitter"), strength).factors
+        return theta, boxes, draw_jitter(500, torch_generator(0, "jitter"), strength).factors
 
     full, none = draws(1.0), draws(0.0)
     identity = torch.eye(2, 3).expand(500, 2, 3)
@@ -270,7 +227,7 @@ def test_the_emotion_view_is_moved_then_coloured_then_erased(monkeypatch):
         torch.tensor(flip), torch.tensor(angle).deg2rad(), torch.tensor(scale), torch.tensor(pixels) * 2 / 40
     )
     boxes = torch.tensor([[2, 3, 15, 17], [0, 0, 12, 9], [20, 5, 10, 32], [10, 10, 20, 20]])
-    jitter = augment.draw_jitter(4, torch_generator(0, "colours"))
+    jitter = draw_jitter(4, torch_generator(0, "colours"))
     monkeypatch.setattr(augment, "draw_geometry", lambda *_: theta)
     monkeypatch.setattr(augment, "draw_boxes", lambda *_: boxes)
     monkeypatch.setattr(augment, "draw_jitter", lambda *_: jitter)
@@ -289,13 +246,3 @@ def test_the_jitter_is_removed_from_both_views_where_it_is_what_off_removes():
     assert appearance is not x
     assert not emotion.equal(x)
     assert not views(x, recipe=recipe)[1].allclose(x, atol=0.05)
-
-
-def test_jitter_draws_stay_in_their_ranges():
-    draw = augment.draw_jitter(2000, torch_generator(0, "jitter"))
-    low, high = torch.tensor([0.5, 0.5, 0.5, -0.5]), torch.tensor([1.5, 1.5, 1.5, 0.5])
-    assert (draw.factors >= low).all()
-    assert (draw.factors <= high).all()
-    torch.testing.assert_close(draw.factors.std(dim=0), torch.full((4,), 1 / math.sqrt(12)), atol=0.02, rtol=0)
-    assert len(draw.order.unique(dim=0)) == 24
-    assert draw.order.sort(dim=1).values.equal(torch.arange(4).expand(2000, 4))

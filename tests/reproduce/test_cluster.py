@@ -21,7 +21,6 @@ from lsdkit.reproduce.cluster import Cluster, check_machine, count_room, divide,
 from lsdkit.reproduce.members import Plan
 from lsdkit.reproduce.sweep import run_sweep
 from lsdkit.training.member import train_member
-from lsdkit.training.ownership import list_checksums
 from lsdkit.training.runs import list_runs
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +45,7 @@ def task(tiny_store, tmp_path):
     (tmp_path / "run").mkdir()
     own = {"name": "a", "notebook": "03_train", "folder": str(tmp_path / "run"), "parameters": {"SEED": 3}}
     own |= {"threads": 2, "timeout": 0.0, "versions": list_versions()}
-    return {**own, "data": str(tiny_store.path), "checksums": list_checksums(tiny_store)}
+    return {**own, "data": str(tiny_store.path), "checksums": tiny_store.checksums}
 
 
 def test_a_machine_with_another_store_folder_or_kit_is_refused_by_name(task, tiny_store, tmp_path, monkeypatch):

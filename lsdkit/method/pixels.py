@@ -1,0 +1,113 @@
+"""Colour jitter pixel by pixel, compiled: the operations of `lsdkit.method.colours` on a CPU, to the bit.
+
+Each loop does what the torch function of its name does, fused multiplications included (`_fma`). One image after the
+other stays in a core's cache, and no thread of Python waits meanwhile: the loops hold no lock.
+"""
+
+from numba.core import types
+from numba.extending import intrinsic
+from numpy import copysign, float32
+
+from lsdkit.common.compiling import compiled
+from lsdkit.method.colours import LUMA
+
+RED, GREEN, BLUE = map(float32, LUMA)
+ZERO, HALF, ONE, THREE = map(float32, (0, 0.5, 1, 3))
+BRIGHTNESS, CONTRAST, SATURATION = range(3)  # of a draw's columns; the fourth is hue's
+
+
+@intrinsic
+def _fma(context, a, b, c):
+    """a * b + c, rounded once, as processors multiply and add in one instruction."""
+    return types.float32(a, b, c), lambda context, builder, signature, values: builder.fma(*values)
+
+
+@compiled
+def before_contrast(images, factors, order, shifts):
+    """Apply to each image what its order has before contrast; in place.
+
+    images: (B, 3, P) float32, P pixels. factors, order: (B, 4) of a `colours.Jitter`. shifts: (B, 3), `shift_hue`.
+    """
+    for number in range(len(images)):
+        for operation in order[number]:
+            if operation == CONTRAST:
+                break
+            _apply(images[number], operation, factors[number, operation], shifts[number])
+
+
+@compiled
+def from_contrast_on(images, factors, order, shifts, means):
+    """Apply to each image contrast, about its mean grey (B,), and what its order has after it; in place."""
+    for number in range(len(images)):
+        reached = False
+        for operation in order[number]:
+            factor = factors[number, operation]
+            if operation == CONTRAST:
+                reached = True
+                _contrast(images[number], factor, means[number])
+            elif reached:
+                _apply(images[number], operation, factor, shifts[number])
+
+
+@compiled
+def _apply(image, operation, factor, shift):
+    if operation == BRIGHTNESS:
+        _brightness(image, factor)
+    elif operation == SATURATION:
+        _saturation(image, factor)
+    else:
+        _hue(image, shift)
+
+
+@compiled
+def _brightness(image, factor):
+    for channel in image:
+        for p in range(len(channel)):
+            channel[p] = _clamp(channel[p] * factor)
+
+
+@compiled
+def _contrast(image, factor, mean):
+    for channel in image:
+        for p in range(len(channel)):
+            channel[p] = _clamp(_lerp(mean, channel[p], factor))
+
+
+@compiled
+def _saturation(image, factor):
+    red, green, blue = image
+    for p in range(len(red)):
+        grey = _fma(blue[p], BLUE, _fma(green[p], GREEN, RED * red[p]))
+        red[p] = _clamp(_lerp(grey, red[p], factor))
+        green[p] = _clamp(_lerp(grey, green[p], factor))
+        blue[p] = _clamp(_lerp(grey, blue[p], factor))
+
+
+@compiled
+def _hue(image, shift):
+    red, green, blue = image
+    for p in range(len(red)):
+        high = max(max(red[p], green[p]), blue[p])
+        low = min(min(red[p], green[p]), blue[p])
+        c = high - low
+        hc = copysign(c + green[p] + blue[p] - red[p] - low, green[p] - blue[p])
+        red[p] = _turn(hc, c, shift[0]) + low
+        green[p] = _turn(hc, c, shift[1]) + low
+        blue[p] = _turn(hc, c, shift[2]) + low
+
+
+@compiled
+def _turn(hc, c, shift):
+    """A channel above its pixel's lowest one."""
+    return min(max(abs(_fma(-THREE, c, abs(_fma(shift, c, hc)))) - c, ZERO), c)
+
+
+@compiled
+def _lerp(start, end, weight):
+    """Between start and end, from the nearer of the two."""
+    return _fma(weight, end - start, start) if abs(weight) < HALF else _fma(weight - ONE, end - start, end)
+
+
+@compiled
+def _clamp(value):
+    return min(max(value, ZERO), ONE)
