@@ -20,7 +20,7 @@ def reliability(binned: pd.DataFrame, error: float) -> Figure:
     face); error: the expected calibration error, in [0, 1]. A bar at the diagonal is as often right as it says; the
     part that is missing or too much is hatched. Below, how many faces there are.
     """
-    drawn, axes = new_axes(2, 1, 5.2, 4.6, sharex=True, height_ratios=(3, 1))
+    drawn, axes = new_axes(2, 1, 5.6, 4.6, sharex=True, height_ratios=(3, 1))
     ax, below = axes[:, 0]
     middle, width = (binned["low"] + binned["high"]) / 2, binned["high"] - binned["low"]
     known = binned["faces"] > 0
@@ -30,8 +30,16 @@ def reliability(binned: pd.DataFrame, error: float) -> Figure:
     ax.bar(middle[known], (sure - right)[known], width[known], bottom=right[known], **gap)
     ax.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="as often right as it says")
     ax.set(ylim=(0, 1.02), ylabel="share of answers that are right")
-    ax.set_title(f"ECE {error:.3f} over {binned['faces'].sum():,} faces")
-    ax.legend(loc="upper left")
+    ax.set_title(f"ECE {error:.3f} over {binned['faces'].sum():,} faces", pad=22)
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        fontsize=8,
+        borderaxespad=0.2,
+        handlelength=1.2,
+        columnspacing=0.9,
+    )
     below.bar(middle, binned["faces"], width, color=MUTED, edgecolor="white")
     for place, count in zip(middle, binned["faces"], strict=True):
         if count:

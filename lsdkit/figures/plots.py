@@ -187,8 +187,8 @@ def per_class_f1(scores: Sequence[float], low: Sequence[float], high: Sequence[f
     reach = (np.maximum(scores - low, 0), np.maximum(high - scores, 0))
     ax.errorbar(LABELS, scores, yerr=reach, fmt="none", ecolor=INK, capsize=4, lw=1.2)
     for place, (score, top) in enumerate(zip(scores, tops, strict=True)):
-        ax.text(place, top + 0.02, f"{score:.2f}", ha="center", fontsize=9)
-    ax.axhline(scores.mean(), color=INK, lw=1, ls="--")
+        ax.text(place, top + 0.02, f"{score:.2f}", ha="center", fontsize=9, bbox={"fc": "white", "lw": 0, "pad": 0.5})
+    ax.axhline(scores.mean(), color=INK, lw=1, ls="--", zorder=1.5)
     ax.text(5.45, scores.mean(), f" macro\n {scores.mean():.3f}", va="center", fontsize=9)
     ax.set(ylabel="F1", ylim=(0, max(1.0, tops.max() + 0.1)), xlim=(-0.5, 5.45))
     ax.tick_params(bottom=False)

@@ -2,7 +2,7 @@
 
 An `Estimate` is a macro F1, a mean of several or a difference, seed by seed and in each resample of the faces. All
 estimates of one `Matrix` share their resamples, so that means and differences of them are paired. How often its
-intervals hold what they should is measured by `benchmarks/statistics/coverage.py`.
+intervals hold what they should is measured by `benchmarks/statistics/intervals.py`.
 """
 
 import json

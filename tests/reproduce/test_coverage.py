@@ -10,7 +10,7 @@ from lsdkit.method import metrics
 
 @pytest.fixture(scope="module")
 def coverage(load_benchmark):
-    return load_benchmark("statistics/coverage")
+    return load_benchmark("statistics/intervals")
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -75,7 +75,7 @@ def test_seeds_without_deviation_leave_the_faces_interval():
 
 @pytest.mark.parametrize(("number", "deviation"), [(3, 0.0), (3, 0.02), (3, 0.1), (5, 0.0), (5, 0.02), (5, 0.1)])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(number, deviation):
-    """Of normal scores; `benchmarks/statistics/coverage.py` measures it on answers to faces."""
+    """Of normal scores; `benchmarks/statistics/intervals.py` measures it on answers to faces."""
     held = []
     for seed in range(500):
         part, moved = drawn(seed, number, deviation, resamples=200), np.random.default_rng(10_000 + seed)

@@ -1,6 +1,6 @@
 """How often the intervals of `lsdkit tables` hold the true macro F1, in simulated runs of several seeds.
 
-    python benchmarks/statistics/coverage.py [--repeats 2000] [--resamples 500] [--deviations 0 1 4]
+    python benchmarks/statistics/intervals.py [--repeats 2000] [--resamples 500] [--deviations 0 1 4]
 
 Four made-up cells answer 600 faces in the class shares of the release. A network is right on a face where a sum of
 normal deviations is above 0: the seed's, the face's for all networks, the face's for all seeds of a cell, and the
