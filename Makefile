@@ -1,6 +1,6 @@
 # make demo   set up, then the paper's method on the open set: notebooks 01 to 05, a small ensemble, a report
 # make test   set up, then every test that needs no GPU
-# make check  set up, then format, lint, notebook hygiene and the fast tests: five minutes
+# make check  set up, then format, lint, notebook hygiene and fast tests of the method and its neighbours: a minute
 # make workshop  set up, then check the machine and prepare everything for a lesson: a quarter of an hour, then offline
 # make pages  set up, then execute the notebooks and write docs/notebooks, what they look like
 # make bench  set up, then the benchmarks of speed, at most 12 minutes: writes docs/benchmarks.md
@@ -16,6 +16,8 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 # Two processes of one thread each: with more threads they slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+CHECKED := $(addprefix tests/,common method ensembles figures notebook notebooks test_documents.py test_public.py \
+	test_recipes.py test_rooms.py) $(addprefix lsdkit/,common method ensembles recipes.py)
 FAST := not slow and not notebooks and not browser and not gpu and not real_faces
 
 .PHONY: help env demo test check bench workshop pages format clean
@@ -52,7 +54,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb lsdkit/*/*.ipynb
-	$(PYTEST) -m '$(FAST)'
+	$(PYTEST) -m '$(FAST)' $(CHECKED)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed/bench.py

@@ -20,7 +20,7 @@ from lsdkit.common.seeds import torch_generator
 from lsdkit.data.viewing import View
 from lsdkit.method.network import MultiTask
 from lsdkit.prediction import predict
-from lsdkit.recipes import DEMO, RECIPES, SMALL, SMOKE, Member
+from lsdkit.recipes import DEMO, RECIPES, SMOKE, Member
 from lsdkit.training import checkpoints, evaluation, export
 from lsdkit.training.runs import write_run
 from lsdkit.training.starting import start_branches
@@ -30,14 +30,11 @@ from tests.schematic import face
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-IMAGENET = (("emotion", "efficientnet_lite0"),)
 BATCH_NORMS = torch.nn.BatchNorm1d | torch.nn.BatchNorm2d
 SINGLE = Member(recipe=replace(SMOKE, emotion="narrow"), appearance="none")
-MEMBERS = {  # one for each emotion branch that the small recipes have, and of the other backbones a few
+MEMBERS = {  # one for each emotion branch that the small recipes have, and one of timm's
     **{recipe.emotion: Member(recipe=recipe) for recipe in RECIPES.values() if recipe.image_size <= 112},
-    "EfficientNet": Member(recipe=replace(SMALL, emotion="tf_efficientnet_lite0", weights=IMAGENET), appearance="none"),
     "MobileViTv2": Member(recipe=replace(SMOKE, emotion="mobilevitv2_050", image_size=64), appearance="none"),
-    "ResNet": Member(recipe=replace(SMOKE, emotion="dan_resnet18", image_size=64), appearance="none"),
 }
 
 
