@@ -352,17 +352,27 @@ class Member:
         'paper-mixup-vggface2-basic-bag2-seed0'
         """
         basic = "basic" if self.basic_aug else "nobasic"
-        extra = [f"epochs{self.epochs}"] if self.epochs != self._usual_epochs() else []
+        fixed = self.recipe.name, self.mix, self.appearance, basic, f"bag{self.bag}", f"seed{self.seed}"
+        extra = [f"{name}{'' if name == 'epochs' else '_'}{value}" for name, value in self.changes.items()]
+        return "-".join((*fixed, *extra))
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What is not as its recipe has it: epochs, settings, and by its role the name of a branch's start.
+
+        >>> Member.of("smoke", epochs=1).changes
+        {'epochs': 1}
+        """
         named = RECIPES.get(self.recipe.name, self.recipe)
+        changes = {"epochs": self.epochs} if self.epochs != self._usual_epochs() else {}
         for name in SETTABLE:
             if getattr(self.recipe, name) != getattr(named, name):
-                extra.append(f"{name}_{getattr(self.recipe, name)}")
+                changes[name] = getattr(self.recipe, name)
         for role in ("emotion", self.appearance):
             if self.recipe.source(role) != named.source(role):
                 source = self.recipe.source(role).rstrip("/").rpartition("/")[2]
-                extra.append(f"{role}_{re.sub('[^A-Za-z0-9_.]+', '_', source)}")
-        fixed = self.recipe.name, self.mix, self.appearance, basic, f"bag{self.bag}", f"seed{self.seed}"
-        return "-".join((*fixed, *extra))
+                changes[role] = re.sub("[^A-Za-z0-9_.]+", "_", source)
+        return changes
 
     def _usual_epochs(self) -> int:
         """The recipe's, of a strong or of a weak member."""

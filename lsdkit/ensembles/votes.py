@@ -19,11 +19,12 @@ COLUMNS = ["name", "group", "members", "value", "low", "high", "mean_of_members"
 
 
 def name_run(run: Run) -> str:
-    """A run in few words, such as "Mix-up, dino, bag 2"; the seed where it is not 0."""
+    """A run in few words, such as "Mix-up, dino, bag 2"; the seed where it is not 0, and what its recipe has not."""
     member = run.member
     words = [MIX_NAMES[member.mix], member.appearance, f"bag {member.bag}" if member.bag else "whole set"]
     words += [f"seed {member.seed}"] if member.seed else []
-    return ", ".join(words if member.basic_aug else [*words, "no basic aug"])
+    words += [] if member.basic_aug else ["no basic aug"]
+    return ", ".join([*words, *(f"{name} {value}" for name, value in member.changes.items())])
 
 
 def read_stack(runs: Sequence[Run], *splits: str) -> tuple[pd.DataFrame, np.ndarray]:

@@ -11,6 +11,8 @@ from matplotlib import ticker
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.figures.style import COLOURS, GRID, INK, LABELS, MAIN, MUTED, SECOND, SERIES, Figure, new_axes, styled
 
+GROUPS = ("strong member", "weak member", "ensemble")  # each looks alike in every figure
+
 
 @styled
 def class_counts(counts: Mapping[str, Sequence[int]]) -> Figure:
@@ -219,11 +221,14 @@ def score_intervals(
     groups: Sequence[str],
     score: str = "",
 ) -> Figure:
-    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets the colour."""
+    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets colour and mark, `GROUPS` first."""
     drawn, axes = new_axes(1, 1, 8.4, 0.9 + 0.3 * len(names))
     ax, places = axes[0, 0], np.arange(len(names))
     values, low, high, groups = (np.asarray(column) for column in (values, low, high, groups))
-    looks = zip(dict.fromkeys(groups.tolist()), (MAIN, "#E69F00", SECOND, "#009E73"), "osDv", strict=False)
+    found = sorted(
+        dict.fromkeys(groups.tolist()), key=lambda name: GROUPS.index(name) if name in GROUPS else len(GROUPS)
+    )
+    looks = zip(found, (MAIN, "#E69F00", SECOND, "#009E73"), "osDv", strict=False)
     for group, colour, marker in looks:
         chosen = groups == group
         ax.hlines(places[chosen], low[chosen], high[chosen], color=colour, lw=2, alpha=0.55)

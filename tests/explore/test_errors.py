@@ -36,7 +36,11 @@ def view(root) -> Errors:
 
 def test_a_run_brings_those_of_its_recipe_and_their_vote(view, root):
     said, (rows, labels, splits, stack) = view.answer("start", {})
-    assert said["names"] == ["Mix-aug, vggface2, whole set", "Mix-aug, vggface2, bag 1", "vote of all 2"]
+    assert said["names"] == [
+        "Mix-aug, vggface2, whole set, epochs 1",
+        "Mix-aug, vggface2, bag 1, epochs 1",
+        "vote of all 2",
+    ]
     assert said["first"] == 1
     runs = [read_run(root / name) for name in "01"]
     for number, run in enumerate(runs):

@@ -30,7 +30,7 @@ def explorer(run, tiny_store):
 def test_faces_come_with_labels_and_the_answers_that_the_run_left(explorer, run, tiny_store):
     start, _ = explorer.answer("start", {})
     assert start["splits"] == ["validation", "test", "train"]
-    assert start["members"] == ["Mix-aug, vggface2, whole set"]
+    assert start["members"] == ["Mix-aug, vggface2, whole set, epochs 1, averaging 0.9"]
     for split in start["splits"]:
         _, (rows, labels, chances) = explorer.answer("faces", {"member": 0, "split": split})
         np.testing.assert_array_equal(rows, tiny_store.rows(split))

@@ -50,7 +50,11 @@ def png_of(picture: np.ndarray) -> bytes:
 def test_it_starts_with_the_picture_given(explorer, panel):
     start, _ = explorer.answer("start", {})
     assert start["model"] == "all 2 runs"
-    assert start["members"] == ["Mix-aug, vggface2, whole set", "Mix-aug, none, whole set, seed 1"]
+    changed = "epochs 1, averaging 0.9"
+    assert start["members"] == [
+        f"Mix-aug, vggface2, whole set, {changed}",
+        f"Mix-aug, none, whole set, seed 1, {changed}",
+    ]
     said, (shown, points) = explorer.answer("photograph", {})
     (face,) = read(data.astronaut(), model=panel).faces
     assert (said["name"], said["reason"], said["size"]) == ("portrait", "", (512, 512))
