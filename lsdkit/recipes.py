@@ -309,7 +309,7 @@ class Member:
             if type(value) is not int or value < 0:
                 raise ValueError(f"Expected `{name.upper()}` to be a whole number of at least 0, but got {value!r}")
         if self.epochs == 0:
-            object.__setattr__(self, "epochs", self._usual_epochs())
+            object.__setattr__(self, "epochs", self.usual_epochs())
 
     @classmethod
     def of(
@@ -353,28 +353,27 @@ class Member:
         """
         basic = "basic" if self.basic_aug else "nobasic"
         fixed = self.recipe.name, self.mix, self.appearance, basic, f"bag{self.bag}", f"seed{self.seed}"
-        extra = [f"{name}{'' if name == 'epochs' else '_'}{value}" for name, value in self.changes.items()]
-        return "-".join((*fixed, *extra))
+        epochs = [f"epochs{self.epochs}"] if self.epochs != self.usual_epochs() else []
+        return "-".join((*fixed, *epochs, *(f"{name}_{value}" for name, value in self.changes)))
 
     @property
-    def changes(self) -> dict[str, object]:
-        """What is not as its recipe has it: epochs, settings, and by its role the name of a branch's start.
+    def changes(self) -> list[tuple[str, object]]:
+        """Settings that are not its recipe's own, then where its branches start by their roles: (name, value).
 
-        >>> Member.of("smoke", epochs=1).changes
-        {'epochs': 1}
+        >>> from dataclasses import replace
+        >>> Member(recipe=replace(find_recipe("smoke"), alpha=0.4)).changes
+        [('alpha', 0.4)]
         """
         named = RECIPES.get(self.recipe.name, self.recipe)
-        changes = {"epochs": self.epochs} if self.epochs != self._usual_epochs() else {}
-        for name in SETTABLE:
-            if getattr(self.recipe, name) != getattr(named, name):
-                changes[name] = getattr(self.recipe, name)
+        settings = [(name, getattr(self.recipe, name)) for name in SETTABLE]
+        changes = [(name, value) for name, value in settings if value != getattr(named, name)]
         for role in ("emotion", self.appearance):
             if self.recipe.source(role) != named.source(role):
                 source = self.recipe.source(role).rstrip("/").rpartition("/")[2]
-                changes[role] = re.sub("[^A-Za-z0-9_.]+", "_", source)
+                changes.append((role, re.sub("[^A-Za-z0-9_.]+", "_", source)))
         return changes
 
-    def _usual_epochs(self) -> int:
+    def usual_epochs(self) -> int:
         """The recipe's, of a strong or of a weak member."""
         return (self.bag and self.recipe.weak_epochs) or self.recipe.epochs
 

@@ -339,3 +339,19 @@ def test_wrong_numbers_of_frozen_parts_are_named(value):
 def test_wrong_settings_that_came_later_are_named(name, value):
     with pytest.raises(ValueError, match=f"Expected `{name}`"):
         replace(PAPER, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "ending"),
+    [
+        ({"epochs": 5}, "epochs_5"),
+        ({"weak_epochs": 3}, "weak_epochs_3"),
+        ({"emotion": "mobilevitv2_050", "alpha": 0.4}, "emotion_mobilevitv2_050-alpha_0.4"),
+    ],
+)
+def test_a_name_tells_every_setting_and_every_start(changes, ending):
+    recipe = replace(find_recipe("demo"), **changes)
+    member = Member(recipe=recipe)
+    assert member.name == f"demo-mixaugment-vggface2-basic-bag0-seed0-{ending}"
+    other = replace(member, recipe=recipe.with_source("emotion", "random"), epochs=7)
+    assert other.name == f"demo-mixaugment-vggface2-basic-bag0-seed0-epochs7-{ending}-emotion_random"

@@ -19,12 +19,13 @@ COLUMNS = ["name", "group", "members", "value", "low", "high", "mean_of_members"
 
 
 def name_run(run: Run) -> str:
-    """A run in few words, such as "Mix-up, dino, bag 2"; the seed where it is not 0, and what its recipe has not."""
+    """A run in few words, such as "Mix-up, dino, bag 2", with a seed other than 0 and what differs from its recipe."""
     member = run.member
     words = [MIX_NAMES[member.mix], member.appearance, f"bag {member.bag}" if member.bag else "whole set"]
     words += [f"seed {member.seed}"] if member.seed else []
     words += [] if member.basic_aug else ["no basic aug"]
-    return ", ".join([*words, *(f"{name} {value}" for name, value in member.changes.items())])
+    words += [f"epochs {member.epochs}"] if member.epochs != member.usual_epochs() else []
+    return ", ".join([*words, *(f"{name} {value}" for name, value in member.changes)])
 
 
 def read_stack(runs: Sequence[Run], *splits: str) -> tuple[pd.DataFrame, np.ndarray]:

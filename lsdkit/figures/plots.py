@@ -11,7 +11,11 @@ from matplotlib import ticker
 from lsdkit.common.expressions import EXPRESSIONS
 from lsdkit.figures.style import COLOURS, GRID, INK, LABELS, MAIN, MUTED, SECOND, SERIES, Figure, new_axes, styled
 
-GROUPS = ("strong member", "weak member", "ensemble")  # each looks alike in every figure
+LOOKS = {  # of members and votes, alike in every figure
+    "strong member": (MAIN, "o"),
+    "weak member": ("#E69F00", "s"),
+    "ensemble": (SECOND, "D"),
+}
 
 
 @styled
@@ -221,15 +225,15 @@ def score_intervals(
     groups: Sequence[str],
     score: str = "",
 ) -> Figure:
-    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets colour and mark, `GROUPS` first."""
+    """Macro F1, or the score named, as dots with intervals, top down; `groups` sets colour and mark."""
     drawn, axes = new_axes(1, 1, 8.4, 0.9 + 0.3 * len(names))
     ax, places = axes[0, 0], np.arange(len(names))
     values, low, high, groups = (np.asarray(column) for column in (values, low, high, groups))
-    found = sorted(
-        dict.fromkeys(groups.tolist()), key=lambda name: GROUPS.index(name) if name in GROUPS else len(GROUPS)
-    )
-    looks = zip(found, (MAIN, "#E69F00", SECOND, "#009E73"), "osDv", strict=False)
-    for group, colour, marker in looks:
+    present = [group for group in dict.fromkeys((*LOOKS, *groups.tolist())) if group in groups]
+    taken = [LOOKS.get(group) for group in present]
+    free = iter([look for look in (*LOOKS.values(), ("#009E73", "v")) if look not in taken])
+    for group in present:
+        colour, marker = LOOKS.get(group) or next(free)
         chosen = groups == group
         ax.hlines(places[chosen], low[chosen], high[chosen], color=colour, lw=2, alpha=0.55)
         ax.plot(values[chosen], places[chosen], marker, color=colour, ms=7, label=group)
@@ -255,7 +259,7 @@ def scores_by_start(
     {column: (title, reference, what that is)}. A start without runs says `absent`.
     """
     drawn, axes = new_axes(1, len(panels), 0.8 + 4.8 * len(panels), 1.3 + 0.55 * len(starts), sharey=True)
-    looks = [look for look in (("strong", MAIN, "o"), ("weak", "#E69F00", "s")) if look[0] in set(runs["member"])]
+    looks = [(name, *LOOKS[f"{name} member"]) for name in ("strong", "weak") if name in set(runs["member"])]
     for ax, (column, (title, reference, what)) in zip(axes[0], panels.items(), strict=True):
         for number, (member, colour, marker) in enumerate(looks):
             own = runs[runs["member"] == member]

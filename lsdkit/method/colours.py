@@ -1,12 +1,13 @@
 """Colour jitter of both views (paper section 2.2): brightness, contrast, saturation, hue, each image in its own order.
 
 The operations are torchvision's (https://docs.pytorch.org/vision/stable/transforms.html) on a batch, with a factor for
-each image. A CPU takes them pixel by pixel instead, in the compiled loops of `lsdkit.method.pixels`, which give the
-same bits; torch would spend most of the time between its many small operations.
+each image. On a CPU float32 images are taken pixel by pixel instead, by the compiled loops of `lsdkit.method.pixels`:
+torch would spend most of the time between its many small operations.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,13 @@ def draw_jitter(batch: int, generator: torch.Generator, strength: float = 1.0) -
 
 
 def jitter_(x: Tensor, draw: Jitter) -> Tensor:
-    """Apply the four operations to images (B, 3, S, S) in [0, 1], each image in its own order; in place."""
+    """Apply the four operations to images (B, 3, S, S) in [0, 1], each image in its own order; in place.
+
+    Raises `ValueError` for a draw of another number of images.
+    """
+    shapes = {tuple(part.shape) for part in draw}
+    if shapes != {(len(x), 4)}:
+        raise ValueError(f"Expected a colour draw of {len(x)} images, (B, 4), but got {', '.join(map(str, shapes))}")
     if x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous():
         return _jitter_by_pixel_(x, draw)
     operations = (brightness, contrast, saturation, hue)
@@ -51,10 +58,10 @@ def _jitter_by_pixel_(x: Tensor, draw: Jitter) -> Tensor:
     """`jitter_` by the compiled loops; contrast needs a mean over the image as the operations before it left it."""
     from lsdkit.method import pixels  # numba, which takes half a second, loads here
 
-    images = x.view(len(x), 3, -1).numpy()
-    draws = draw.factors.numpy(), draw.order.numpy(), shift_hue(draw.factors[:, 3]).numpy()
+    images = x.flatten(2).numpy()  # (B, 3, S * S)
+    draws = draw.factors.numpy(), draw.order.numpy(), shift_hue(draw.factors[:, 3]).numpy(), np.float32(LUMA)
     pixels.before_contrast(images, *draws)
-    means = grey(x.mean(dim=(2, 3), keepdim=True)).view(-1)
+    means = grey(x.mean(dim=(2, 3), keepdim=True)).flatten()
     pixels.from_contrast_on(images, *draws, means.numpy())
     return x
 

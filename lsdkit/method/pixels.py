@@ -1,7 +1,8 @@
-"""Colour jitter pixel by pixel, compiled: the operations of `lsdkit.method.colours` on a CPU, to the bit.
+"""Colour jitter pixel by pixel, compiled: the operations of `lsdkit.method.colours` on a CPU.
 
-Each loop does what the torch function of its name does, fused multiplications included (`_fma`). One image after the
-other stays in a core's cache, and no thread of Python waits meanwhile: the loops hold no lock.
+Each loop does what the torch function of its name does, fused multiplications included (`_fma`): to the bit where torch
+fuses them, as with AVX2 and AVX512, elsewhere to rounding. One image after the other stays in a core's cache, and no
+thread of Python waits meanwhile: the loops hold no lock.
 """
 
 from numba.core import types
@@ -9,9 +10,7 @@ from numba.extending import intrinsic
 from numpy import copysign, float32
 
 from lsdkit.common.compiling import compiled
-from lsdkit.method.colours import LUMA
 
-RED, GREEN, BLUE = map(float32, LUMA)
 ZERO, HALF, ONE, THREE = map(float32, (0, 0.5, 1, 3))
 BRIGHTNESS, CONTRAST, SATURATION = range(3)  # of a draw's columns; the fourth is hue's
 
@@ -23,20 +22,21 @@ def _fma(context, a, b, c):
 
 
 @compiled
-def before_contrast(images, factors, order, shifts):
+def before_contrast(images, factors, order, shifts, luma):
     """Apply to each image what its order has before contrast; in place.
 
     images: (B, 3, P) float32, P pixels. factors, order: (B, 4) of a `colours.Jitter`. shifts: (B, 3), `shift_hue`.
+    luma: (3,), the shares of red, green and blue in grey.
     """
     for number in range(len(images)):
         for operation in order[number]:
             if operation == CONTRAST:
                 break
-            _apply(images[number], operation, factors[number, operation], shifts[number])
+            _apply(images[number], operation, factors[number, operation], shifts[number], luma)
 
 
 @compiled
-def from_contrast_on(images, factors, order, shifts, means):
+def from_contrast_on(images, factors, order, shifts, luma, means):
     """Apply to each image contrast, about its mean grey (B,), and what its order has after it; in place."""
     for number in range(len(images)):
         reached = False
@@ -46,15 +46,15 @@ def from_contrast_on(images, factors, order, shifts, means):
                 reached = True
                 _contrast(images[number], factor, means[number])
             elif reached:
-                _apply(images[number], operation, factor, shifts[number])
+                _apply(images[number], operation, factor, shifts[number], luma)
 
 
 @compiled
-def _apply(image, operation, factor, shift):
+def _apply(image, operation, factor, shift, luma):
     if operation == BRIGHTNESS:
         _brightness(image, factor)
     elif operation == SATURATION:
-        _saturation(image, factor)
+        _saturation(image, factor, luma)
     else:
         _hue(image, shift)
 
@@ -74,10 +74,10 @@ def _contrast(image, factor, mean):
 
 
 @compiled
-def _saturation(image, factor):
+def _saturation(image, factor, luma):
     red, green, blue = image
     for p in range(len(red)):
-        grey = _fma(blue[p], BLUE, _fma(green[p], GREEN, RED * red[p]))
+        grey = _fma(blue[p], luma[2], _fma(green[p], luma[1], luma[0] * red[p]))
         red[p] = _clamp(_lerp(grey, red[p], factor))
         green[p] = _clamp(_lerp(grey, green[p], factor))
         blue[p] = _clamp(_lerp(grey, blue[p], factor))
@@ -104,7 +104,7 @@ def _turn(hc, c, shift):
 
 @compiled
 def _lerp(start, end, weight):
-    """Between start and end, from the nearer of the two."""
+    """Between start and end, or beyond them, from the nearer of the two."""
     return _fma(weight, end - start, start) if abs(weight) < HALF else _fma(weight - ONE, end - start, end)
 
 

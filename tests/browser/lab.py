@@ -94,7 +94,8 @@ def run_all(page: Page, address: str, name: str, seconds: float = 120) -> None:
     page.wait_for_function(
         "() => { const told = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(c => c.textContent);"
         " const shown = told.filter(text => text);"  # a folded cell says nothing
-        " return shown.length && shown.every(text => /\\[\\d+\\]/.test(text)); }",
+        " const failed = document.querySelector(\"[data-mime-type='application/vnd.jupyter.error']\");"
+        " return failed || (shown.length && shown.every(text => /\\[\\d+\\]/.test(text))); }",
         timeout=seconds * 1000,
     )
     idle.first.wait_for(timeout=60_000)

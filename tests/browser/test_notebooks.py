@@ -35,7 +35,7 @@ def runs(tiny_store, tmp_path_factory):
 def test_a_notebook_runs_from_top_to_bottom(page, lab_address, lab_folder, tiny_store, runs, tmp_path, stem):
     parameters, explorers = NOTEBOOKS[stem]
     folders = {"STORE": tiny_store.path, "RUNS": runs, "MEMBER": runs / "bag1", "OUT": tmp_path / "out"}
-    given = {name: str(folders.get(value, value)) if value in folders else value for name, value in parameters.items()}
+    given = {name: str(folders[value]) if value in folders else value for name, value in parameters.items()}
     if "RUN_DIR" not in given:
         given["RUN_DIR"] = str(tmp_path / "out")
     book = papermill.iorw.load_notebook_node(str(find_notebook(stem)))

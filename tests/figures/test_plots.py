@@ -272,3 +272,11 @@ def test_powers_of_ten_stay_formulae():
     labels = [label for label in drawn.axes[0].yaxis.get_ticklabels() if "10^" in label.get_text()]
     assert len(labels) > 2
     assert all(label.get_parse_math() for label in labels)
+
+
+@pytest.mark.parametrize("groups", [("weak member", "ensemble"), ("ensemble", "weak member", "strong member")])
+def test_members_and_votes_look_alike_in_every_figure(groups):
+    places = list(range(len(groups)))
+    drawn = plots.score_intervals(groups, places, places, places, groups)
+    looks = {line.get_label(): (line.get_color(), line.get_marker()) for line in drawn.axes[0].lines}
+    assert {group: looks[group] for group in groups} == {group: plots.LOOKS[group] for group in groups}

@@ -37,7 +37,7 @@ def test_the_truth_is_the_mean_of_many_experiments(coverage):
 
 
 def test_a_small_run_prints_each_setting(coverage, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["coverage.py", "--repeats", "6", "--resamples", "40", "--deviations", "0", "4"])
+    monkeypatch.setattr("sys.argv", ["intervals.py", "--repeats", "6", "--resamples", "40", "--deviations", "0", "4"])
     coverage.main()
     lines = re.findall(
         r"^(faces|subjects) +(\d) +(\d) (.{22})([\d.]+) +([\d.]+) +([\d. ]+)$", capsys.readouterr().out, re.M
