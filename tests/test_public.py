@@ -24,6 +24,12 @@ def test_importing_loads_nothing_heavy():
     assert loaded == "set()"
 
 
+def test_the_model_that_ships_is_loaded_without_what_it_does_not_need():
+    """timm and torchvision take longer to load than torch."""
+    code = "import sys; from lsdkit.reading.reading import load_panel; print(len(load_panel('open-1', 'cpu').networks)"
+    assert ask(f"{code}, {{'timm', 'torchvision'}} & set(sys.modules))") == "5 set()"
+
+
 def test_every_public_name_is_there_and_documented():
     assert set(lsdkit.__all__) <= set(dir(lsdkit))
     for name in lsdkit.__all__:

@@ -3,25 +3,25 @@
 `create(name)` gives a network, with random weights, from RGB faces in [0, 1] to a feature map; `backbone_for` says
 which one a recipe has where. Two weight conventions exist: *Caffe* (VGGFace2-ResNet50, Cao et al. 2018,
 https://arxiv.org/abs/1710.08092): BGR, 0-255, minus the mean; and *torchvision*: RGB, ImageNet mean and standard
-deviation. timm models say their own, for each published tag of one. CONTRIBUTING.md says how to add one.
+deviation. timm models say their own, for each published tag of one. CONTRIBUTING.md says how to add one. timm and
+torchvision, which take longer to load than torch, are loaded where a backbone of theirs is asked for.
 """
 
 import difflib
 from collections import OrderedDict
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import timm
 import torch
-import torchvision
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
 from lsdkit.method import recognition
 from lsdkit.method.gradients import BLOCK, CELLS, CHANNELS, OrientedGradients, Projection, gradients
 from lsdkit.recipes import Recipe, check_choice
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of [0, 1]
 VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0-255
@@ -144,7 +144,7 @@ def backbone_for(recipe: Recipe, role: str) -> str:
     return name
 
 
-def timm_config(tag: str) -> PretrainedCfg:
+def timm_config(tag: str) -> "PretrainedCfg":
     """What timm knows of the weights that it publishes under a tag: `architecture`, `tag`, `url`, `license` and more.
 
     A name without a tag stands for timm's default tag of it. Raises `ValueError` for a tag that timm has no weights of.
@@ -152,6 +152,8 @@ def timm_config(tag: str) -> PretrainedCfg:
     >>> timm_config("mobilevitv2_200").tag
     'cvnets_in1k'
     """
+    import timm
+
     tags = timm.list_pretrained()
     config = timm.get_pretrained_cfg(tag) if tag in tags or ("." not in tag and timm.is_model(tag)) else None
     if config is None or not config.has_weights:
@@ -172,13 +174,19 @@ def preprocessing(name: str, normalisation: str = "backbone") -> dict:
         return _TORCHVISION
     if name in OWN:
         return OWN[name][1]
+    import timm
+
     config = timm.get_pretrained_cfg(name)
     return {"mean": config.mean, "std": config.std}
 
 
 def check_name(name: str) -> None:
     """Raise `ValueError`, with the valid names and those close to it, for one that is no backbone's."""
-    if name not in OWN and name not in (valid := [*timm.list_models(), *timm.list_pretrained()]):
+    if name in OWN:
+        return
+    import timm
+
+    if name not in (valid := [*timm.list_models(), *timm.list_pretrained()]):
         close = difflib.get_close_matches(name, [*OWN, *valid], n=5)
         raise ValueError(
             f"Expected a backbone to be one of {', '.join(OWN)} or a timm model, but got {name!r}."
@@ -188,7 +196,7 @@ def check_name(name: str) -> None:
 
 def _vggface2_resnet50() -> tuple[nn.Module, int]:
     """The Caffe graph under torchvision's key names: a stage strides in its first 1x1, the pooling rounds up."""
-    network = torchvision.models.resnet50(weights=None)
+    network = _resnet("resnet50")
     for stage in (network.layer2, network.layer3, network.layer4):
         stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
     network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
@@ -197,7 +205,14 @@ def _vggface2_resnet50() -> tuple[nn.Module, int]:
 
 def _dan_resnet18() -> tuple[nn.Module, int]:
     """ResNet18 without its last two children, numbered as in the official DAN's `features`."""
-    return nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-2]), 512
+    return nn.Sequential(*list(_resnet("resnet18").children())[:-2]), 512
+
+
+def _resnet(name: str) -> nn.Module:
+    """torchvision's, with random weights."""
+    import torchvision
+
+    return getattr(torchvision.models, name)(weights=None)
 
 
 def _without_head(network: nn.Module) -> tuple[nn.Module, int]:
@@ -233,6 +248,8 @@ def _narrow(padding: int = 1, ceil_mode: bool = False) -> tuple[nn.Module, int]:
 
     With VGGFace2's pooling (and its input) it is the small stand-in for that graph.
     """
+    from torchvision.models.resnet import BasicBlock
+
     inputs, parts = NARROW[0], OrderedDict()
     parts["conv1"] = nn.Conv2d(3, inputs, 5, stride=2, padding=2, bias=False)
     parts["bn1"] = nn.BatchNorm2d(inputs)
@@ -267,6 +284,8 @@ class _TimmMap(nn.Module):
 
 
 def _timm(name: str) -> tuple[nn.Module, int]:
+    import timm
+
     model = timm.create_model(name, pretrained=False, num_classes=0)
     return _TimmMap(model), model.num_features
 
@@ -276,7 +295,7 @@ _CAFFE = {"mean": VGGFACE2_MEAN_BGR, "std": (1.0, 1.0, 1.0), "scale": 255.0, "bg
 _AS_IT_IS = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 OWN = {  # name -> what makes its graph and says its channels, and its preprocessing
     "vggface2_resnet50": (_vggface2_resnet50, _CAFFE),
-    "resnet50": (lambda: _without_head(torchvision.models.resnet50(weights=None)), _TORCHVISION),
+    "resnet50": (lambda: _without_head(_resnet("resnet50")), _TORCHVISION),
     "dan_resnet18": (_dan_resnet18, _TORCHVISION),
     "narrow_caffe": (partial(_narrow, padding=0, ceil_mode=True), _CAFFE),
     "narrow": (_narrow, _TORCHVISION),

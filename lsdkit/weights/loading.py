@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -155,6 +154,8 @@ def name_by_position(tensors: dict[str, torch.Tensor], model: str, origin: Path 
 
     Raises `ValueError` where number or shapes differ from the model's.
     """
+    import timm  # takes longer to load than torch
+
     with torch.device("meta"):
         state = timm.create_model(model, pretrained=False).state_dict()
     ours = {key: value for key, value in state.items() if not key.endswith(_COUNTER)}
