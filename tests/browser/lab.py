@@ -19,6 +19,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
+BROKEN = "[...document.images].filter(each => !each.naturalWidth || !each.alt).length"  # not loaded, or without a text
 HARMLESS = ("favicon", "net::ERR_", "Failed to load resource", "[Violation]")
 
 

@@ -3,11 +3,12 @@
 import nbformat
 import papermill
 import pytest
+from nbconvert import HTMLExporter
 
 from lsdkit.recipes import Member
-from lsdkit.reproduce.headless import find_notebook
+from lsdkit.reproduce.headless import Job, execute, find_notebook
 from lsdkit.training.member import train_member
-from tests.browser.lab import real_errors, run_all
+from tests.browser.lab import BROKEN, CHROMIUM, open_browser, real_errors, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks]
 STORE, SMOKE = {"DATA_DIR": "STORE"}, {"RECIPE": "smoke", "DEVICE": "cpu"}
@@ -49,3 +50,22 @@ def test_a_notebook_runs_from_top_to_bottom(page, lab_address, lab_folder, tiny_
     assert drawn.count() == page.locator(".lsdkit-explorer").count() == explorers
     assert page.locator(".jp-Notebook img").count() > 2
     assert real_errors(page) == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_an_exported_notebook_is_read_without_a_network(tmp_path):
+    """On a desk and on a phone; a still figure stands where the explorer was."""
+    stem, copy = "07_read_a_photograph", tmp_path / "07.ipynb"
+    options = {"RUN_DIR": str(tmp_path), "DEVICE": "cpu"}
+    assert execute(Job(stem, find_notebook(stem), copy, options), threads=1) == ""
+    exported = copy.with_suffix(".html")
+    exported.write_text(HTMLExporter().from_filename(str(copy))[0], encoding="utf-8")
+    for width in (1400, 390):
+        with open_browser(width, 900) as page:
+            page.context.set_offline(True)
+            page.goto(exported.as_uri(), wait_until="domcontentloaded")
+            page.get_by_text("A still figure. With a running kernel").wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.evaluate(BROKEN) == 0
+            assert page.evaluate("document.images.length") >= 8
+            assert real_errors(page) == []
