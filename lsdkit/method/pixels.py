@@ -2,7 +2,7 @@
 
 Each loop does what the torch function of its name does, fused multiplications included (`_fma`): to the bit where torch
 fuses them, as with AVX2 and AVX512, elsewhere to rounding. One image after the other stays in a core's cache, and no
-thread of Python waits meanwhile: the loops hold no lock.
+thread of Python waits meanwhile: the loops hold no lock. Compiled once on a machine, in seconds, and kept.
 """
 
 from numba.core import types
@@ -12,7 +12,7 @@ from numpy import copysign, float32
 from lsdkit.common.compiling import compiled
 
 ZERO, HALF, ONE, THREE = map(float32, (0, 0.5, 1, 3))
-BRIGHTNESS, CONTRAST, SATURATION = range(3)  # of a draw's columns; the fourth is hue's
+AT_BRIGHTNESS, AT_CONTRAST, AT_SATURATION = range(3)  # columns of a draw; the fourth is hue's
 
 
 @intrinsic
@@ -30,7 +30,7 @@ def before_contrast(images, factors, order, shifts, luma):
     """
     for number in range(len(images)):
         for operation in order[number]:
-            if operation == CONTRAST:
+            if operation == AT_CONTRAST:
                 break
             _apply(images[number], operation, factors[number, operation], shifts[number], luma)
 
@@ -42,7 +42,7 @@ def from_contrast_on(images, factors, order, shifts, luma, means):
         reached = False
         for operation in order[number]:
             factor = factors[number, operation]
-            if operation == CONTRAST:
+            if operation == AT_CONTRAST:
                 reached = True
                 _contrast(images[number], factor, means[number])
             elif reached:
@@ -51,9 +51,9 @@ def from_contrast_on(images, factors, order, shifts, luma, means):
 
 @compiled
 def _apply(image, operation, factor, shift, luma):
-    if operation == BRIGHTNESS:
+    if operation == AT_BRIGHTNESS:
         _brightness(image, factor)
-    elif operation == SATURATION:
+    elif operation == AT_SATURATION:
         _saturation(image, factor, luma)
     else:
         _hue(image, shift)
